@@ -1,0 +1,67 @@
+"""What every data set is, whatever its files look like: `Ratings`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Rated user-item pairs, one entry per pair.
+
+    users, items: (N,) int64, zero-based. values: (N,) float32, the raw rating
+    (stars, watch ratio or 0/1) before any threshold is applied.
+    """
+
+    users: Ids
+    items: Ids
+    values: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What only a generated data set knows about every user-item pair.
+
+    labels: (U, I) uint8, the label each pair would get if it were rated.
+    propensity: (U, I) float32, the probability with which the pair was put into the biased set.
+    selection_strength: (U,) float32, the signed self-selection strength kappa_u (0: rates at random).
+    """
+
+    labels: NDArray[np.uint8]
+    propensity: NDArray[np.float32]
+    selection_strength: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """One data set: the self-selected (biased) ratings O and the randomly assigned (unbiased) ones.
+
+    source: where the ratings come from, printed under the table.
+    comparable: False where the paper's numbers were made from other ratings than these.
+    checksum: sha256 hex over everything that determines the arrays (file contents, selection rule).
+    notes: facts a reader of the record needs, such as pairs that stand in both sets.
+    """
+
+    name: str
+    source: str
+    n_users: int
+    n_items: int
+    biased: Interactions
+    unbiased: Interactions
+    checksum: str
+    comparable: bool = True
+    notes: dict[str, float | str] = field(default_factory=dict)
+    truth: Truth | None = None
+
+    @property
+    def density(self) -> float:
+        """Share of all user-item pairs that are in the biased set, |O| / |D|."""
+        return len(self.biased) / (self.n_users * self.n_items)
