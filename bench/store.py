@@ -240,9 +240,7 @@ def read_arrays(runs: Path, digest: str) -> dict[str, Array]:
         raise _damaged(folder / "arrays.npz", f"is not a plain array archive ({error})") from error
 
 
-def find(
-    runs: Path, digest: str, report: Callable[[str], None] | None = None
-) -> dict[str, Any] | None:
+def find(runs: Path, digest: str, report: Callable[[str], None] | None = None) -> dict[str, Any] | None:
     """The record of a digest, or None where it is absent or damaged.
 
     Args:
@@ -329,9 +327,7 @@ def _refuse_constant(name: str) -> Any:
 # --- Writing --------------------------------------------------------------------------------------
 
 
-def write(
-    runs: Path, digest: str, record: Mapping[str, Any], arrays: Mapping[str, Array]
-) -> Path:
+def write(runs: Path, digest: str, record: Mapping[str, Any], arrays: Mapping[str, Array]) -> Path:
     """Puts a record into the store and returns its folder.
 
     Where a valid record of the digest already stands, another process was faster: it is kept and
