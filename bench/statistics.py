@@ -1,0 +1,114 @@
+"""Paired statistics over seeds: exact Wilcoxon signed-rank test, Holm's correction, bootstrap interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+from bench.errors import BenchError
+
+Floats = NDArray[np.float64]
+
+_DECIMALS = 12  # differences that agree this far are equal; below it there is only rounding error
+
+
+def paired(ours: Mapping[int, float], reference: Mapping[int, float]) -> tuple[Floats, Floats]:
+    """Two arrays in the order of the seeds, from two mappings seed → value.
+
+    Raises:
+        BenchError: the seeds are not the same.
+    """
+    if ours.keys() != reference.keys():
+        odd = sorted(ours.keys() ^ reference.keys())
+        raise BenchError(
+            f"The seeds are not paired: {', '.join(map(str, odd))} "
+            "occur on one side only; train both rows with the same seeds."
+        )
+    seeds = sorted(ours)
+    return np.array([ours[s] for s in seeds], float), np.array([reference[s] for s in seeds], float)
+
+
+def wilcoxon(ours: ArrayLike, reference: ArrayLike) -> tuple[float, float]:
+    """Exact two-sided Wilcoxon signed-rank test of paired values.
+
+    Zero differences are dropped (Wilcoxon 1945). Tied absolute differences share their mid-rank, and
+    the null distribution is that of these very ranks under random signs, so p is exact with ties too.
+
+    Args:
+        ours, reference: (n,) values; equal positions belong to the same seed.
+
+    Returns:
+        p and the statistic min(W+, W-); p = 1 and 0 where all differences are zero.
+
+    Raises:
+        BenchError: lengths differ, there are no values, or one is not finite.
+    """
+    a, b = np.asarray(ours, float), np.asarray(reference, float)
+    if a.ndim != 1 or a.shape != b.shape or not len(a):
+        raise BenchError(
+            f"{a.size} and {b.size} values cannot be paired; the test needs one value per seed on both sides."
+        )
+    differences = np.round(a - b, _DECIMALS)
+    if not np.isfinite(differences).all():
+        raise BenchError("A paired difference is not finite; the test needs a number for every seed.")
+    differences = differences[differences != 0]
+    if not len(differences):
+        return 1.0, 0.0
+
+    doubled = np.rint(2 * rankdata(np.abs(differences))).astype(int)  # whole numbers, mid-ranks too
+    above = int(doubled[differences > 0].sum())
+    least = min(above, int(doubled.sum()) - above)
+    mass = np.zeros(doubled.sum() + 1)  # mass[w] = P(2 W+ = w)
+    mass[0] = 1.0
+    for rank in doubled:
+        mass *= 0.5
+        mass[rank:] += mass[:-rank].copy()
+    return min(1.0, 2 * float(mass[: least + 1].sum())), least / 2
+
+
+def smallest_p(n: int) -> float:
+    """The smallest two-sided p that n paired values can reach: all differences of one sign.
+
+    >>> smallest_p(10)
+    0.001953125
+    """
+    return float(min(1.0, 2.0 ** (1 - n)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction for the family-wise error rate (Holm 1979), in the given order."""
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
+    for place, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def bootstrap_median(
+    differences: ArrayLike, seed: int, *, resamples: int = 10_000, level: float = 0.95
+) -> tuple[float, float, float]:
+    """The median of paired differences with its percentile bootstrap interval.
+
+    Args:
+        differences: (n,) ours minus reference.
+        seed: of the resampling.
+        resamples: number of bootstrap samples.
+        level: coverage of the interval.
+
+    Returns:
+        median, low, high.
+
+    Raises:
+        BenchError: there are no values, or one is not finite.
+    """
+    values = np.asarray(differences, float)
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise BenchError("The bootstrap needs at least one paired difference, all of them finite.")
+    picks = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
+    medians = np.median(values[picks], axis=1)
+    low, high = np.quantile(medians, [(1 - level) / 2, (1 + level) / 2])
+    return float(np.median(values)), float(low), float(high)
