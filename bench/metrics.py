@@ -27,9 +27,7 @@ _TIE_SEED = 20  # of the candidates' order among equal scores; any number does, 
 _CHUNK = 2**20  # scores worked on at once, so that extra memory stays below some 100 MB
 
 
-def evaluate(
-    users: Array, scores: Array, labels: Array, k: int, no_positive: str = "skip"
-) -> dict[str, Any]:
+def evaluate(users: Array, scores: Array, labels: Array, k: int, no_positive: str = "skip") -> dict[str, Any]:
     """AUC over all candidates; NDCG@K and Recall@K per user, averaged over users.
 
     Args:
@@ -187,7 +185,9 @@ class Ranking:
         flat = values.reshape(-1, n)
         broken = torch.isnan(flat).any(-1)
         if broken.any():
-            raise BenchError(f"The scores of member {int(broken.nonzero()[0])} contain NaN; drop it or train it anew.")
+            raise BenchError(
+                f"The scores of member {int(broken.nonzero()[0])} contain NaN; drop it or train it anew."
+            )
 
         shape = (len(flat), len(self.user_ids))
         ndcg = torch.full(shape, torch.nan, dtype=torch.float64, device=flat.device)

@@ -85,8 +85,8 @@ def test_a_nan_member_leaves_the_others_alone() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (([0, 0], [0.1, 0.2], [0, 1], 0), "k must be"),
-        (([0, 0], [0.1, 0.2], [0, 2], 1), "labels must be"),
+        (([0, 0], [0.1, 0.2], [0, 1], 0), "k "),
+        (([0, 0], [0.1, 0.2], [0, 2], 1), "must be 0 or 1"),
         (([0, 0], [0.1, math.nan], [0, 1], 1), "NaN"),
         (([0, 0], [0.1], [0, 1], 1), "scores"),
         (([0, 0], [0.1, 0.2], [0, 1], 1, "skp"), "skip"),
