@@ -178,7 +178,7 @@ class Ranking:
         Raises:
             BenchError: shapes disagree or a score is NaN.
         """
-        values = _tensor(scores)
+        values: Tensor = _tensor(scores)
         n = len(self.labels)
         if values.ndim not in (1, 2) or values.shape[-1] != n:
             raise BenchError(f"The scores have shape {tuple(values.shape)}; ({n},) or (G, {n}) is needed.")
