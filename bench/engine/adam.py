@@ -1,0 +1,91 @@
+"""Adam with a learning rate and a weight decay of its own for every member."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.optim.adam import adam
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # torch.optim.Adam's defaults, which the paper names
+
+# On a CPU a member's state larger than this no longer shares the cache with its neighbours': torch's fused
+# kernel, member by member, then beats stacked operations (measured by `make speed`).
+_FUSED_FROM = 1 << 15  # floats of one member
+
+
+class Adam:
+    """Equals `torch.optim.Adam` (coupled weight decay) member by member.
+
+    Args:
+        tables: named parameters, each (G, ...) and contiguous; changed in place by `step`.
+        learning_rate, weight_decay: (G,).
+    """
+
+    def __init__(self, tables: dict[str, Tensor], learning_rate: Tensor, weight_decay: Tensor) -> None:
+        self.tables = tables
+        self.gradients = {name: torch.zeros_like(table) for name, table in tables.items()}
+        self.first = {name: torch.zeros_like(table) for name, table in tables.items()}
+        self.second = {name: torch.zeros_like(table) for name, table in tables.items()}
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.steps = 0
+        self._describe()
+
+    def _describe(self) -> None:
+        some = next(iter(self.tables.values()))
+        floats = sum(table[0].numel() for table in self.tables.values()) if len(some) else 0
+        self._fused = some.device.type == "cpu" and floats >= _FUSED_FROM
+        # Python numbers, because the fused kernel takes no tensor; read here, not in the step.
+        self._rates = self.learning_rate.tolist() if self._fused else []
+        self._decays = self.weight_decay.tolist() if self._fused else []
+
+    def step(self) -> None:
+        """Moves every table by its gradient and clears the gradients."""
+        self.steps += 1
+        if self._fused:
+            self._step_fused()
+        else:
+            self._step_stacked()
+        for gradient in self.gradients.values():
+            gradient.zero_()
+
+    def _step_stacked(self) -> None:
+        correction1 = 1 - BETA1**self.steps
+        correction2 = (1 - BETA2**self.steps) ** 0.5
+        for name, table in self.tables.items():
+            shape = (-1,) + (1,) * (table.ndim - 1)
+            gradient = self.gradients[name].addcmul_(table, self.weight_decay.view(shape))
+            first = self.first[name].lerp_(gradient, 1 - BETA1)
+            second = self.second[name].mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
+            denominator = second.sqrt().div_(correction2).add_(EPSILON)
+            rate = (self.learning_rate / correction1).view(shape)
+            table.addcdiv_(first * rate, denominator, value=-1)
+
+    def _step_fused(self) -> None:
+        for member, (rate, decay) in enumerate(zip(self._rates, self._decays, strict=True)):
+            state = [torch.tensor(float(self.steps - 1)) for _ in self.tables]
+            adam(
+                [table[member] for table in self.tables.values()],
+                [gradient[member] for gradient in self.gradients.values()],
+                [first[member] for first in self.first.values()],
+                [second[member] for second in self.second.values()],
+                [],
+                state,
+                fused=True,
+                amsgrad=False,
+                beta1=BETA1,
+                beta2=BETA2,
+                lr=rate,
+                weight_decay=decay,
+                eps=EPSILON,
+                maximize=False,
+            )
+
+    def keep(self, members: Tensor) -> None:
+        """Drops all members but those of the index (G',), in its order."""
+        for group in (self.tables, self.gradients, self.first, self.second):
+            for name, table in group.items():
+                group[name] = table[members].contiguous()
+        self.learning_rate = self.learning_rate[members]
+        self.weight_decay = self.weight_decay[members]
+        self._describe()
