@@ -15,6 +15,7 @@ it or nothing, whoever was killed when. No pickle is ever loaded, and no torch i
 from __future__ import annotations
 
 import ast
+import contextlib
 import errno
 import hashlib
 import io
@@ -27,6 +28,7 @@ import socket
 import time
 import uuid
 import warnings
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -395,13 +397,18 @@ def write_failure(runs: Path, digest: str, reason: Mapping[str, Any]) -> Path:
     except OSError as error:
         raise _unwritable(folder, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
     return final
 
 
 def clean(runs: Path) -> None:
     """Removes what killed processes left half-written. Says nothing and fails at nothing."""
-    for leftover in [*Path(runs).glob(".tmp-*"), *Path(runs).glob("failed/*.tmp")]:
+    try:
+        leftovers = [*Path(runs).glob(".tmp-*"), *Path(runs).glob("failed/*.tmp")]
+    except OSError:
+        return
+    for leftover in leftovers:
         match = _TEMPORARY.fullmatch(leftover.name)
         try:
             old = time.time() - leftover.stat().st_mtime > _DAY
@@ -413,7 +420,8 @@ def clean(runs: Path) -> None:
             if leftover.is_dir():
                 shutil.rmtree(leftover, ignore_errors=True)
             else:
-                leftover.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    leftover.unlink()
 
 
 def _put(temporary: Path, final: Path) -> None:
@@ -467,9 +475,15 @@ def _pack(arrays: Mapping[str, Array]) -> bytes:
     for name, array in plain.items():
         if array.dtype.hasobject:
             raise TypeError(f"array {name!r} holds Python objects; only plain arrays are stored.")
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **plain)  # type: ignore[arg-type]  # its stub takes the names for options
-    return buffer.getvalue()
+    archive = io.BytesIO()
+    # Not np.savez: it takes arrays called `file` or `allow_pickle` for its own arguments.
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as members:
+        for name, array in plain.items():
+            content = io.BytesIO()
+            np.lib.format.write_array(content, array, allow_pickle=False)
+            entry = zipfile.ZipInfo(f"{name}.npy")  # of a fixed date: same arrays, same bytes
+            members.writestr(entry, content.getvalue(), compress_type=zipfile.ZIP_DEFLATED)
+    return archive.getvalue()
 
 
 def _write_file(file: Path, content: bytes) -> None:

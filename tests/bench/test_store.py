@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import store
+from bench.errors import BenchError
 
 DIGEST = store.identity({"clip": 10.0}, "data", "code")
 RECORD = {"test": {"auc": [0.75, 0.76]}, "points": 8}
@@ -105,3 +110,57 @@ def test_failures_never_count_as_done(tmp_path: Path) -> None:
     store.write_failure(tmp_path, DIGEST, {"why": "no memory"})
     assert store.find(tmp_path, DIGEST) is None
     assert store.digests(tmp_path) == []
+
+
+_WRITER = """
+import sys, numpy as np
+from pathlib import Path
+from bench import store
+print("go", flush=True)
+for n in range(10**6):
+    store.write(Path(sys.argv[1]), f"{n:020x}", {"n": n}, {"a": np.arange(20000.0) + n})
+"""
+
+
+@pytest.mark.parametrize("milliseconds", [3, 7, 12, 20, 31, 45])
+def test_a_killed_writer_leaves_whole_records_or_none(tmp_path: Path, milliseconds: int) -> None:
+    command = [sys.executable, "-c", _WRITER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(store.__file__).parents[1]) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        time.sleep(milliseconds / 1000)
+        writer.kill()
+    for digest in store.digests(tmp_path):
+        assert f"{store.read(tmp_path, digest)['n']:020x}" == digest
+        store.read_arrays(tmp_path, digest)
+    store.clean(tmp_path)
+    assert not list(tmp_path.glob(".tmp-*"))
+
+
+def test_arrays_may_have_any_name(tmp_path: Path) -> None:
+    store.write(tmp_path, DIGEST, RECORD, {"file": np.ones(2), "allow_pickle": np.zeros(3)})
+    assert sorted(store.read_arrays(tmp_path, DIGEST)) == ["allow_pickle", "file"]
+
+
+def test_the_import_closure_follows_relative_and_nested_imports(tmp_path: Path) -> None:
+    package = tmp_path / "own"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "a.py").write_text("import numpy\ndef f():\n    from . import b\n")
+    (package / "b.py").write_text("from own.c import value\n")
+    (package / "c.py").write_text("value = 1\n")
+    (package / "unrelated.py").write_text("")
+    found = {file.name for file in store.imported_files(package / "a.py", [tmp_path])}
+    assert found == {"__init__.py", "a.py", "b.py", "c.py"}
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store.os, "rename", full)
+    with pytest.raises(BenchError, match="No space left"):
+        store.write(tmp_path, DIGEST, RECORD, ARRAYS)
+    assert list(tmp_path.iterdir()) == []
