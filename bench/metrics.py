@@ -199,8 +199,9 @@ class Ranking:
             hits = self._hits(flat[rows])
             ndcg[rows, ranked] = (hits * discount).sum(-1) / best
             recall[rows, ranked] = hits.sum(-1) / positives
-        shape_out = (*values.shape[:-1], shape[1])
-        return _like(ndcg.reshape(shape_out), scores), _like(recall.reshape(shape_out), scores)
+        if values.ndim == 1:
+            ndcg, recall = ndcg[0], recall[0]
+        return _like(ndcg, scores), _like(recall, scores)
 
     def _hits(self, scores: Tensor) -> Tensor:
         """(G, N) scores to (G, R, min(K, L)) float64: the labels of each user's first K."""

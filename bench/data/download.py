@@ -1,0 +1,171 @@
+"""Fetch the data sets that may be fetched: `python -m bench.data.download [--data-dir DIR] [NAME ...]`.
+
+What is already there is kept. A download is unpacked into a folder of its own, read by the data
+set's loader, and moved into place only if every check holds, so that an interrupted run leaves no
+half data set. A complete archive is kept until its files are in place, an incomplete one is fetched
+again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.config import DatasetConfig
+from bench.data import coat, kuairec, load, yahoo_r3
+from bench.data.ratings import Ratings
+from bench.errors import BenchError, MissingData, nearest
+
+
+@dataclass(frozen=True)
+class Download:
+    """One data set: where its archive is and which of the archive's files are kept.
+
+    known_hash: of the archive, as pooch takes it; None where nobody published one. Whatever is
+    known about the archive, the files inside are checked by the loader.
+    """
+
+    config: DatasetConfig
+    url: str
+    known_hash: str | None
+    files: tuple[str, ...]
+
+
+DOWNLOADS = {
+    "coat": Download(
+        coat.Config(name="coat"),
+        "https://www.cs.cornell.edu/~schnabts/mnar/coat.zip",
+        None,  # no hash of the archive is known; the loader checks the sha256 of the files inside
+        ("train.ascii", "test.ascii", "README.txt"),
+    ),
+    "kuairec": Download(
+        # Only the release's own matrix is fetched: the literature's user.txt has no archive.
+        kuairec.Config(name="kuairec", source="matrix", threshold=2),
+        "https://zenodo.org/records/18164998/files/KuaiRec.zip",
+        # Zenodo's own md5, known to us at second hand, from public projects that verify this archive.
+        "md5:261550d472c48eff4990fb13c0e5bcf7",
+        ("small_matrix.csv", "LICENSE"),
+    ),
+}
+NOT_FETCHED: dict[str, tuple[DatasetConfig, str]] = {
+    "yahoo_r3": (yahoo_r3.Config(name="yahoo_r3"), yahoo_r3.REMEDY)
+}
+
+
+def fetch(name: str, data_dir: Path) -> Ratings:
+    """Download, check and put into place the files of one data set.
+
+    Raises:
+        BenchError: pooch is not installed, the download fails, or a file is not the release's.
+    """
+    wanted = DOWNLOADS[name]
+    archive = _retrieve(wanted, data_dir / ".downloads")
+    with tempfile.TemporaryDirectory(dir=data_dir, prefix=".unpacked-") as folder:
+        unpacked = Path(folder) / name
+        unpacked.mkdir()
+        try:
+            with zipfile.ZipFile(archive) as content:
+                for member in content.infolist():
+                    file = Path(member.filename).name
+                    if file in wanted.files and not member.is_dir():
+                        with content.open(member) as source, (unpacked / file).open("wb") as target:
+                            shutil.copyfileobj(source, target)
+            ratings = load(wanted.config, Path(folder))
+        except OSError as error:  # a full disk, for instance: nothing is wrong with the archive
+            raise BenchError(f"{archive} cannot be unpacked under {data_dir} ({error.strerror}).") from error
+        except (BenchError, zipfile.BadZipFile) as error:
+            archive.unlink()
+            reason = str(error).rstrip(".").replace(str(unpacked), archive.name)
+            raise BenchError(f"The archive of {wanted.url} is not the release ({reason}).") from error
+        place = data_dir / name
+        place.mkdir(exist_ok=True)
+        for path in unpacked.iterdir():
+            shutil.move(path, place / path.name)
+    archive.unlink()
+    return ratings
+
+
+def _retrieve(wanted: Download, folder: Path) -> Path:
+    """The archive's path, after downloading it unless it is there already."""
+    try:
+        import pooch
+    except ImportError as error:
+        raise BenchError("Downloading needs pooch, so run `pip install -e '.[data]'` first.") from error
+    try:
+        found = pooch.retrieve(
+            wanted.url,
+            known_hash=wanted.known_hash,
+            fname=wanted.url.rsplit("/", 1)[-1],
+            path=folder,
+            progressbar=sys.stderr.isatty(),
+        )
+    # requests' errors are OSErrors; pooch raises ValueError for a wrong hash or a missing tqdm.
+    except (OSError, ValueError) as error:
+        response = getattr(error, "response", None)
+        status = f" {response.status_code}" if response is not None else ""
+        reason = "wrong hash" if "hash" in str(error) else f"{type(error).__name__}{status}"
+        raise BenchError(
+            f"{wanted.url} could not be downloaded ({reason}), so run `make data` again where there is a "
+            f"network, or unpack a copy of the archive into {folder.parent / wanted.config.name}."
+        ) from error
+    return Path(found)
+
+
+def _present(config: DatasetConfig, data_dir: Path) -> Ratings | None:
+    """The data set as it lies there, or None; files that lie there but are wrong are an error."""
+    try:
+        return load(config, data_dir)
+    except MissingData:
+        return None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Fetch what is missing; the exit status is 1 if a data set that may be fetched is not there."""
+    parser = argparse.ArgumentParser(prog="python -m bench.data.download", description="Fetch the data sets.")
+    parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("BENCH_DATA", "data")))
+    parser.add_argument("names", nargs="*", metavar="NAME", help="coat, kuairec, yahoo_r3; default: all")
+    options = parser.parse_args(arguments)
+    data_dir: Path = options.data_dir
+    choices = [*DOWNLOADS, *NOT_FETCHED]
+    status = 0
+    for name in options.names or choices:
+        try:
+            if name not in choices:
+                raise BenchError(f"'{name}' is not a data set with files: {nearest(name, choices)}")
+            print(f"{name}: {_describe(name, data_dir)}")
+        except BenchError as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            status = 1
+    return status
+
+
+def _describe(name: str, data_dir: Path) -> str:
+    """Fetch one data set if need be, and say in one sentence how it stands."""
+    if name in NOT_FETCHED:
+        own, remedy = NOT_FETCHED[name]
+        if _present(own, data_dir) is None:
+            return f"not fetched, because it may not be passed on: {remedy} ({data_dir / name})."
+        return f"present under {data_dir / name}."
+    config: DatasetConfig = DOWNLOADS[name].config
+    if name == "kuairec":
+        config = kuairec.Config(name=name, threshold=2)  # any source will do
+    present = _present(config, data_dir)
+    if present is not None:
+        return f"present under {data_dir / name} ({present.source})."
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BenchError(
+            f"{data_dir} cannot be created ({error.strerror}): choose another --data-dir."
+        ) from error
+    return f"fetched to {data_dir / name} ({fetch(name, data_dir).source})."
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""Ratings generated from known preferences and known self-selection (protocol §2).
+
+Users like items by a low-rank logistic model and rate by a propensity that depends on the label
+itself: user u rates with the signed strength kappa_u, p_ui = min(.95, c_u exp(kappa_u (2 r_ui - 1))).
+kappa_u = 0 is a random rater; strongly negative or positive users rate only what they dislike or
+like. The labels, propensities and strengths are returned as `Ratings.truth`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.config import DatasetConfig
+from bench.data import manifest
+from bench.data.ratings import Interactions, Ratings, Truth
+from bench.errors import BenchError
+from bench.seeds import stream_seed
+
+Matrix = NDArray[np.float64]
+
+LARGEST_PROPENSITY = 0.95
+LARGEST_ACTIVITY = 0.8  # share of all items; below LARGEST_PROPENSITY, so that c_u exists
+
+
+@dataclass(kw_only=True)
+class Config(DatasetConfig):
+    """Sizes and strengths of the generated data; `data_seed` fixes them bit for bit."""
+
+    data_seed: int = 0
+    n_users: int = 300
+    n_items: int = 300
+    ratings_per_user: float = 24.0  # mean activity: expected number of biased ratings
+    activity_spread: float = 0.5  # standard deviation of log activity
+    unbiased_per_user: int = 16
+    rank: int = 4
+    positive_share: float = 0.4  # of all pairs
+    user_spread: float = 0.8  # standard deviations of the parts of the preference's logit
+    item_spread: float = 1.8
+    interaction_spread: float = 1.0
+    random_raters: float = 1 / 3  # share of users with kappa_u = 0
+    selection_strength: float = 1.5  # standard deviation of the other users' kappa_u
+
+
+def load(config: Config, data_dir: Path) -> Ratings:
+    """Generate the data set; `data_dir` is not looked at.
+
+    Biased ratings are drawn independently by their propensity, unbiased ones uniformly; a pair may
+    stand in both sets, as in Coat.
+
+    Raises:
+        BenchError: a field is out of range.
+    """
+    _check(config)
+    shape = (config.n_users, config.n_items)
+    labels = _stream(config, "labels").random(shape) < _preferences(config)
+    strength = _selection_strength(config)
+    propensity = propensities(labels, strength, _activity(config))
+
+    users, items = np.nonzero(_stream(config, "biased").random(shape) < propensity)
+    biased = _rated(users, items, labels)
+    order = np.argsort(_stream(config, "unbiased").random(shape), axis=1, kind="stable")
+    items = np.sort(order[:, : config.unbiased_per_user], axis=1).ravel()
+    unbiased = _rated(np.repeat(np.arange(config.n_users), config.unbiased_per_user), items, labels)
+
+    # The floating-point truth is left out of the checksum: it follows from the parameters, and its
+    # last bits may differ between processors.
+    parameters = {name: value for name, value in vars(config).items() if name in _OWN_FIELDS}
+    truth = Truth(labels.astype(np.uint8), propensity.astype(np.float32), strength.astype(np.float32))
+    return Ratings(
+        name="synthetic",
+        source=f"generated, data_seed {config.data_seed}",
+        n_users=config.n_users,
+        n_items=config.n_items,
+        biased=biased,
+        unbiased=unbiased,
+        checksum=manifest.checksum(
+            truth.labels, *manifest.contents(biased, unbiased), name="synthetic", **parameters
+        ),
+        comparable=False,
+        notes={
+            "pairs_in_both": manifest.pairs_in_both(biased, unbiased, config.n_items),
+            "positive_share_of_all_pairs": float(labels.mean()),
+        },
+        truth=truth,
+    )
+
+
+def propensities(labels: NDArray[np.bool_], strength: Matrix, activity: Matrix) -> Matrix:
+    """p_ui = min(.95, c_u exp(kappa_u (2 r_ui - 1))), c_u such that each row sums to the activity.
+
+    Args:
+        labels: (U, I) bool. strength: (U,), kappa_u. activity: (U,), below .95 I.
+
+    Returns:
+        (U, I) float64.
+    """
+    favoured = labels == (strength > 0)[:, None]  # the cells that the user prefers to rate
+    n_favoured = favoured.sum(1)
+    n_other = labels.shape[1] - n_favoured
+    weight = np.exp(np.abs(strength))
+    # A row has two different propensities, high = c w and low = c / w, and only the high one can
+    # reach the bound; then the other cells carry the rest of the activity.
+    high = weight * activity / (n_favoured * weight + n_other / weight)
+    bounded = high > LARGEST_PROPENSITY
+    high = np.where(bounded, LARGEST_PROPENSITY, high)
+    low = np.where(bounded, (activity - high * n_favoured) / np.maximum(n_other, 1), high / weight**2)
+    propensity: Matrix = np.where(favoured, high[:, None], low[:, None])
+    return propensity
+
+
+_OWN_FIELDS = set(Config.__annotations__)
+
+
+def _check(config: Config) -> None:
+    for name in ("n_users", "n_items", "rank", "unbiased_per_user"):
+        if getattr(config, name) < 1:
+            raise BenchError(f"dataset.{name} must be at least 1, but it is {getattr(config, name)}.")
+    if config.unbiased_per_user > config.n_items:
+        raise BenchError(
+            f"dataset.unbiased_per_user={config.unbiased_per_user} is more than "
+            f"dataset.n_items={config.n_items}."
+        )
+    largest = LARGEST_ACTIVITY * config.n_items
+    if not 0 < config.ratings_per_user <= largest:
+        raise BenchError(
+            f"dataset.ratings_per_user must lie above 0 and not above {largest:g} "
+            f"({LARGEST_ACTIVITY} of dataset.n_items), but it is {config.ratings_per_user}."
+        )
+    if not 0 < config.positive_share < 1:
+        raise BenchError(
+            f"dataset.positive_share must lie between 0 and 1, but it is {config.positive_share}."
+        )
+    if not 0 <= config.random_raters <= 1:
+        raise BenchError(f"dataset.random_raters must lie in 0 to 1, but it is {config.random_raters}.")
+    for name in ("activity_spread", "user_spread", "item_spread", "interaction_spread", "selection_strength"):
+        value = getattr(config, name)
+        if not (np.isfinite(value) and value >= 0):
+            raise BenchError(f"dataset.{name} must be a finite number of at least 0, but it is {value}.")
+
+
+def _stream(config: Config, name: str) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(stream_seed("synthetic", name, config.data_seed)))
+
+
+def _preferences(config: Config) -> Matrix:
+    """(U, I) probability that the label is 1; its mean over all pairs is `positive_share`."""
+    random = _stream(config, "preferences")
+    user_bias = config.user_spread * random.standard_normal((config.n_users, 1))
+    item_bias = config.item_spread * random.standard_normal((1, config.n_items))
+    user_factors = random.standard_normal((config.n_users, config.rank))
+    item_factors = random.standard_normal((config.n_items, config.rank))
+    interaction = config.interaction_spread / np.sqrt(config.rank) * (user_factors @ item_factors.T)
+    logits = user_bias + item_bias + interaction
+    low, high = -50.0, 50.0
+    for _ in range(60):  # bisection for the global bias
+        middle = (low + high) / 2
+        too_low = _sigmoid(logits + middle).mean() < config.positive_share
+        low, high = (middle, high) if too_low else (low, middle)
+    return _sigmoid(logits + low)
+
+
+def _sigmoid(logits: Matrix) -> Matrix:
+    result: Matrix = 0.5 * (1 + np.tanh(logits / 2))
+    return result
+
+
+def _selection_strength(config: Config) -> Matrix:
+    """(U,) kappa_u: 0 for a random part of the users, normal for the others."""
+    random = _stream(config, "selection_strength")
+    strength = config.selection_strength * random.standard_normal(config.n_users)
+    strength[random.permutation(config.n_users)[: round(config.random_raters * config.n_users)]] = 0.0
+    return strength
+
+
+def _activity(config: Config) -> Matrix:
+    """(U,) expected number of biased ratings: log-normal with mean `ratings_per_user`."""
+    spread = config.activity_spread
+    noise = spread * _stream(config, "activity").standard_normal(config.n_users) - spread**2 / 2
+    activity: Matrix = np.minimum(config.ratings_per_user * np.exp(noise), LARGEST_ACTIVITY * config.n_items)
+    return activity
+
+
+def _rated(users: NDArray[np.int64], items: NDArray[np.int64], labels: NDArray[np.bool_]) -> Interactions:
+    values = labels[users, items].astype(np.float32)
+    return Interactions(users.astype(np.int64), items.astype(np.int64), values)
