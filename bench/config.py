@@ -18,8 +18,11 @@ class DatasetConfig:
     k: int = MISSING  # cut-off of NDCG@K and Recall@K
     batch_size: int = MISSING  # defaults of every method on this data set
     embedding_size: int = MISSING
+    everywhere_ratio: int = 1  # pairs of all of D per observed pair, for the methods that draw them
     evaluations_per_epoch: int = 1  # how often validation AUC is measured
-    shared_grid: dict[str, list[float]] = field(default_factory=dict)  # the paper's shared points
+    selection_seeds: int = 3  # seeds with which every point is tried (all of them where there are fewer)
+    quick_grid: dict[str, list[Any]] = field(default_factory=dict)  # of `sweep: default`
+    shared_grid: dict[str, list[Any]] = field(default_factory=dict)  # the paper's points, of `sweep: paper`
 
 
 @dataclass(kw_only=True)
@@ -31,7 +34,7 @@ class ProtocolConfig:
     no_positive: str = "skip"  # users without a positive test rating: skip | one | zero
     unbiased_train: float = 0.05  # share of the unbiased ratings that methods may train on (A)
     unbiased_validation: float = 0.05
-    compare_with_paper: bool = True
+    compare_with_paper: bool = True  # whether the paper's numbers were measured like this
 
 
 @dataclass(kw_only=True)
@@ -43,7 +46,7 @@ class EngineConfig:
     memory_gib: float = 0.0  # budget for one group of members; 0: half of the device's free memory
     max_epochs: int = 500
     patience: int = 20  # evaluations without a better validation AUC
-    dtype: str = "float32"
+    dtype: str = "float32"  # float32 | float64
 
 
 @dataclass(kw_only=True)
@@ -55,7 +58,30 @@ class ExtraMethods:
 
 @dataclass(kw_only=True)
 class SweepConfig:
-    """Which points of the hyper-parameter space a cell tries."""
+    """Which points of the hyper-parameter space a cell tries.
+
+    The grid is the product of the lists in the data set's `shared` grid, in the method's own grid and
+    in the command line's `grid`, the later of two lists for one field counting.
+    """
 
     name: str = MISSING
-    grid: dict[str, list[Any]] = field(default_factory=dict)
+    shared: str = MISSING  # none | quick_grid | shared_grid
+    own: bool = True  # whether the method's own grid is swept
+
+
+@dataclass(kw_only=True)
+class Config:
+    """The whole configuration of one cell."""
+
+    protocol: ProtocolConfig = MISSING
+    dataset: DatasetConfig = MISSING
+    method: Any = MISSING  # the method's fields, its name and its grid (`methods/`)
+    sweep: SweepConfig = MISSING
+    grid: dict[str, list[Any]] = field(default_factory=dict)  # of this run, above those in the files
+    seeds: int = 10  # of the final runs: 0 .. seeds - 1
+    tuned_points: int = 0  # points of the sweep that chose this configuration; 0: this run's own sweep does
+    selection: str = "validation_auc"  # bench/selection.py
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    methods: ExtraMethods = field(default_factory=ExtraMethods)
+    data_dir: str = "data"
+    results: str = "results"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 from torch import Tensor
 from torch.optim.adam import adam
@@ -23,9 +25,9 @@ class Adam:
 
     def __init__(self, tables: dict[str, Tensor], learning_rate: Tensor, weight_decay: Tensor) -> None:
         self.tables = tables
-        self.gradients = {name: torch.zeros_like(table) for name, table in tables.items()}
-        self.first = {name: torch.zeros_like(table) for name, table in tables.items()}
-        self.second = {name: torch.zeros_like(table) for name, table in tables.items()}
+        self._gradients: dict[str, Tensor] = {}
+        self.first: dict[str, Tensor] = {}
+        self.second: dict[str, Tensor] = {}
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.steps = 0
@@ -39,9 +41,19 @@ class Adam:
         self._rates = self.learning_rate.tolist() if self._fused else []
         self._decays = self.weight_decay.tolist() if self._fused else []
 
+    @property
+    def gradients(self) -> dict[str, Tensor]:
+        """Gradients collected since the last step, shaped as `tables`; made when first asked for."""
+        if not self._gradients:
+            self._gradients = {name: torch.zeros_like(table) for name, table in self.tables.items()}
+        return self._gradients
+
     def step(self) -> None:
         """Moves every table by its gradient and clears the gradients."""
         self.steps += 1
+        if not self.first:
+            self.first = {name: torch.zeros_like(table) for name, table in self.tables.items()}
+            self.second = {name: torch.zeros_like(table) for name, table in self.tables.items()}
         if self._fused:
             self._step_fused()
         else:
@@ -81,11 +93,29 @@ class Adam:
                 maximize=False,
             )
 
-    def keep(self, members: Tensor) -> None:
-        """Drops all members but those of the index (G',), in its order."""
-        for group in (self.tables, self.gradients, self.first, self.second):
-            for name, table in group.items():
-                group[name] = table[members].contiguous()
-        self.learning_rate = self.learning_rate[members]
-        self.weight_decay = self.weight_decay[members]
-        self._describe()
+    def take(self, members: Tensor) -> Self:
+        """The members of the index (G',), in its order, with their moments."""
+        twin = self._twin()
+        for name in ("tables", "_gradients", "first", "second"):
+            group: dict[str, Tensor] = getattr(self, name)
+            setattr(twin, name, {key: table[members].contiguous() for key, table in group.items()})
+        twin.learning_rate = self.learning_rate[members]
+        twin.weight_decay = self.weight_decay[members]
+        twin._describe()
+        return twin
+
+    def with_tables(self, tables: dict[str, Tensor]) -> Self:
+        """A holder of other parameters and of gradients of theirs; not to be stepped."""
+        twin = self._twin()
+        twin.tables = tables
+        twin._gradients = {}
+        return twin
+
+    def release(self) -> None:
+        """Frees all but the parameters, of a stack that is not stepped any more."""
+        self._gradients, self.first, self.second = {}, {}, {}
+
+    def _twin(self) -> Self:
+        twin: Self = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        return twin

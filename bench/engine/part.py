@@ -3,79 +3,129 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from bench.engine.adam import Adam
 
-Accumulate = Callable[[Tensor], None]
+Tables = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """What a part handed out to a loss, and how it hangs on the part's tables.
+
+    value: (G, ...), a leaf of autograd's graph.
+    pull: adds the tables' gradient, given a gradient of `value`, to the tables of its second argument.
+    push: the change of `value` along a direction of the tables (shaped as they are); it is linear
+        in the direction, and sum(pull(v) * d) = sum(v * push(d)).
+    """
+
+    value: Tensor
+    pull: Callable[[Tensor, Tables], None]
+    push: Callable[[Tables], Tensor]
 
 
 class Part:
     """Parameters of G members, their gradients and their Adam.
 
     Autograd never sees a whole table. What a part hands out (scores, rows of a table, a small table
-    whole) is a *leaf* of autograd's graph, and the part remembers how a gradient of that leaf is
-    added to the gradients of its tables. `minimise` differentiates a loss down to the leaves only.
+    whole) is a *leaf* of autograd's graph, and the part remembers how a gradient of that leaf
+    becomes a gradient of its tables. `minimise` differentiates a loss down to the leaves only.
 
     Args:
         tables: named initial values, each (G, ...).
         learning_rate, weight_decay: (G,).
     """
 
-    def __init__(self, tables: dict[str, Tensor], learning_rate: Tensor, weight_decay: Tensor) -> None:
+    def __init__(self, tables: Tables, learning_rate: Tensor, weight_decay: Tensor) -> None:
         self.adam = Adam({name: t.contiguous() for name, t in tables.items()}, learning_rate, weight_decay)
-        self._leaves: list[tuple[Tensor, Accumulate]] = []
+        self.leaves: list[Leaf] = []
+        self._loss = torch.zeros_like(learning_rate)
+        self._losses = 0
 
     @property
-    def tables(self) -> dict[str, Tensor]:
+    def tables(self) -> Tables:
         """The parameters, each (G, ...)."""
         return self.adam.tables
 
     @property
-    def gradients(self) -> dict[str, Tensor]:
-        """Gradients collected since the last step, shaped as `tables`."""
-        return self.adam.gradients
-
-    @property
     def n_members(self) -> int:
+        """G."""
         return len(self.adam.learning_rate)
 
-    def leaf(self, value: Tensor, accumulate: Accumulate) -> Tensor:
-        """Hands `value` to autograd; `accumulate(gradient of value)` adds to `gradients`."""
+    def leaf(
+        self, value: Tensor, pull: Callable[[Tensor, Tables], None], push: Callable[[Tables], Tensor]
+    ) -> Tensor:
+        """Hands `value` to autograd and remembers how it hangs on the tables (see `Leaf`)."""
         if torch.is_grad_enabled():
             value.requires_grad_()
-            self._leaves.append((value, accumulate))
+            self.leaves.append(Leaf(value, pull, push))
         return value
 
     def rows(self, table: str, index: Tensor) -> Tensor:
         """Rows (G, B, D) of a table (G, n, D) at index (G, B); entries (G, B) of a table (G, n)."""
         flat = flat_index(index, self.tables[table].shape[1])
-        value = self.tables[table].flatten(0, 1).index_select(0, flat)
-        value = value.view(*index.shape, *value.shape[1:])
 
-        def accumulate(gradient: Tensor) -> None:
-            self.gradients[table].flatten(0, 1).index_add_(0, flat, gradient.flatten(0, 1))
+        def push(tables: Tables) -> Tensor:
+            chosen = tables[table].flatten(0, 1).index_select(0, flat)
+            return chosen.view(*index.shape, *chosen.shape[1:])
 
-        return self.leaf(value, accumulate)
+        def pull(gradient: Tensor, gradients: Tables) -> None:
+            gradients[table].flatten(0, 1).index_add_(0, flat, gradient.flatten(0, 1))
+
+        return self.leaf(push(self.tables), pull, push)
 
     def whole(self, table: str) -> Tensor:
         """A small table (G, ...) as it is."""
 
-        def accumulate(gradient: Tensor) -> None:
-            self.gradients[table].add_(gradient)
+        def pull(gradient: Tensor, gradients: Tables) -> None:
+            gradients[table].add_(gradient)
 
-        return self.leaf(self.tables[table].clone(), accumulate)
+        return self.leaf(self.tables[table].clone(), pull, lambda tables: tables[table])
 
-    def keep(self, members: Tensor) -> None:
-        """Drops all members but those of the index (G',)."""
-        self._leaves.clear()
-        self.adam.keep(members)
+    def note_loss(self, loss: Tensor) -> None:
+        """Adds a loss (G,) of this part to the running mean that `mean_loss` reads."""
+        self._loss = self._loss + loss
+        self._losses += 1
+
+    def mean_loss(self) -> Tensor:
+        """(G,) mean loss of the steps since this was last asked; NaN where there was none."""
+        mean = self._loss / self._losses if self._losses else torch.full_like(self._loss, torch.nan)
+        self._loss, self._losses = torch.zeros_like(self._loss), 0
+        return mean
+
+    def restart(self, tables: Tables | None = None) -> None:
+        """Starts Adam afresh, from other tables (G, ...) if they are given, and forgets all leaves."""
+        adam = self.adam
+        self.adam = Adam(tables or adam.tables, adam.learning_rate, adam.weight_decay)
+        self.leaves = []
+
+    def moved(self, tables: Tables) -> Self:
+        """This part with other parameters, for a look ahead; its Adam is not to be stepped."""
+        twin: Self = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.adam = self.adam.with_tables(tables)
+        twin.leaves = []
+        return twin
+
+    def take(self, members: Tensor) -> Self:
+        """The members of the index (G',), with Adam's state."""
+        twin: Self = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.adam = self.adam.take(members)
+        twin.leaves = []
+        twin._loss = self._loss[members]
+        return twin
 
 
 def flat_index(index: Tensor, n_rows: int) -> Tensor:
     """Index (G, B) into each member's own n_rows as an index (G * B,) into all members' rows."""
+    if len(index) == 1:
+        return index.flatten()
     offsets = torch.arange(len(index), device=index.device).unsqueeze(-1) * n_rows
     return (index + offsets).flatten()
 
@@ -89,17 +139,18 @@ def minimise(parts: Part | tuple[Part, ...], loss: Tensor) -> None:
         RuntimeError: the loss was not computed from the parts since their last step.
     """
     parts = parts if isinstance(parts, tuple) else (parts,)
-    recorded = [entry for part in parts for entry in part._leaves]
-    if not recorded:
+    leaves = [(part, leaf) for part in parts for leaf in part.leaves]
+    if not leaves:
         raise RuntimeError(
             "This loss does not depend on the part it is to train since that part's last step."
         )
-    leaves = [leaf for leaf, _ in recorded]
-    gradients = torch.autograd.grad(loss.sum(), leaves, retain_graph=True, allow_unused=True)
+    values = [leaf.value for _, leaf in leaves]
+    gradients = torch.autograd.grad(loss.sum(), values, retain_graph=True, allow_unused=True)
     with torch.no_grad():
-        for (_, accumulate), gradient in zip(recorded, gradients, strict=True):
+        for (part, leaf), gradient in zip(leaves, gradients, strict=True):
             if gradient is not None:
-                accumulate(gradient)
+                leaf.pull(gradient, part.adam.gradients)
         for part in parts:
-            part._leaves.clear()
+            part.note_loss(loss.detach())
+            part.leaves = []
             part.adam.step()

@@ -7,7 +7,7 @@ an epoch, so that the same numbers come out on every device and no step waits fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -21,13 +21,23 @@ def generator(*parts: int | str) -> torch.Generator:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Pairs of G members: users, items (G, B) int64; labels (G, B) float, 0 where not observed."""
+class Pairs:
+    """User-item pairs of G members: users, items (G, B) int64."""
 
     users: Tensor
     items: Tensor
+
+
+@dataclass(frozen=True)
+class Batch(Pairs):
+    """Pairs with labels.
+
+    labels: (G, B) float, 0 where not observed.
+    observed: (G, B) float, 1 where the pair is in O and 0 elsewhere; all 1 for a batch of O.
+    """
+
     labels: Tensor
-    observed: Tensor | None = None  # (G, B) bool, for draws from all pairs
+    observed: Tensor
 
 
 @dataclass(frozen=True)
@@ -61,9 +71,17 @@ class TrainingData:
         labels = self.unbiased_labels
         return ((labels.sum(-1) + 1) / (labels.shape[-1] + 2))[self.seed_row]
 
-    def keep(self, members: Tensor) -> TrainingData:
-        """The data of the members of the index (G',)."""
-        return TrainingData(**{**self.__dict__, "seed_row": self.seed_row[members]})
+    def take(self, members: Tensor) -> TrainingData:
+        """The data of the members of the index (G',); seeds that none of them has are left out."""
+        rows, seed_row = self.seed_row[members].unique(return_inverse=True)
+        return replace(
+            self,
+            seeds=tuple(self.seeds[row] for row in rows.tolist()),
+            seed_row=seed_row,
+            unbiased_users=self.unbiased_users[rows],
+            unbiased_items=self.unbiased_items[rows],
+            unbiased_labels=self.unbiased_labels[rows],
+        )
 
 
 class Draw:
@@ -79,12 +97,14 @@ class Draw:
         """The step's batch of O, (G, B)."""
         data = self._data
         index = self._observed[data.seed_row]
-        return Batch(data.users[index], data.items[index], data.labels[index])
+        labels = data.labels[index]
+        return Batch(data.users[index], data.items[index], labels, torch.ones_like(labels))
 
     def unbiased(self) -> Batch:
         """All of A, (G, |A|)."""
         data, row = self._data, self._data.seed_row
-        return Batch(data.unbiased_users[row], data.unbiased_items[row], data.unbiased_labels[row])
+        labels = data.unbiased_labels[row]
+        return Batch(data.unbiased_users[row], data.unbiased_items[row], labels, torch.zeros_like(labels))
 
     def everywhere(self) -> Batch:
         """Pairs drawn uniformly from all of D, O included, with the observed flag; (G, ratio * B)."""
@@ -92,8 +112,8 @@ class Draw:
         cell = self._everywhere[data.seed_row]
         code = self._table[cell]
         users = cell.div(data.n_items, rounding_mode="floor")
-        labels = (code == 2).to(data.labels.dtype)
-        return Batch(users, cell - users * data.n_items, labels, code > 0)
+        dtype = data.labels.dtype
+        return Batch(users, cell - users * data.n_items, (code == 2).to(dtype), (code > 0).to(dtype))
 
 
 class Sampler:
@@ -116,28 +136,32 @@ class Sampler:
         if pairs:
             self._table[data.users * data.n_items + data.items] = 1 + data.labels.to(torch.int8)
 
-    def epoch(self, data: TrainingData, number: int) -> list[Draw]:
-        """The steps of epoch `number`, counted from 0."""
-        steps, size = self.steps_per_epoch, self.batch_size
-        observed = torch.stack(
-            [
-                torch.randperm(len(data.users), generator=generator("observed", seed, number))[: steps * size]
-                for seed in data.seeds
-            ]
-        ).view(len(data.seeds), steps, size)
-        observed = observed.to(self._device)
-        wide = self._ratio * size
-        everywhere = torch.empty(len(data.seeds), steps, 0, dtype=torch.int64)
-        if wide:
-            everywhere = torch.stack(
-                [
-                    torch.randint(
-                        data.n_users * data.n_items,
-                        (steps, wide),
-                        generator=generator("everywhere", seed, number),
-                    )
-                    for seed in data.seeds
-                ]
-            )
-        everywhere = everywhere.to(self._device)
-        return [Draw(data, observed[:, step], everywhere[:, step], self._table) for step in range(steps)]
+    def epoch(self, data: TrainingData, stream: str, number: int) -> Epoch:
+        """The steps of epoch `number`, counted from 0, of the named stream (a phase of training)."""
+        steps, size, wide = self.steps_per_epoch, self.batch_size, self._ratio * self.batch_size
+        observed = torch.empty(len(data.seeds), steps, size, dtype=torch.int64)
+        everywhere = torch.empty(len(data.seeds), steps, wide, dtype=torch.int64)
+        for row, seed in enumerate(data.seeds):
+            shuffled = torch.randperm(len(data.users), generator=generator("observed", seed, stream, number))
+            observed[row] = shuffled[: steps * size].view(steps, size)
+            if wide:
+                source = generator("everywhere", seed, stream, number)
+                everywhere[row].random_(0, data.n_users * data.n_items, generator=source)
+        return Epoch(observed.to(self._device), everywhere.to(self._device), self._table)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch's draws.
+
+    observed: (S, steps, B) positions in O. everywhere: (S, steps, ratio * B) cells of D.
+    table: (|D|,) int8, what is known of each cell.
+    """
+
+    observed: Tensor
+    everywhere: Tensor
+    table: Tensor
+
+    def draw(self, data: TrainingData, step: int) -> Draw:
+        """The batches of one step, for the members of `data`, which has the epoch's seeds."""
+        return Draw(data, self.observed[:, step], self.everywhere[:, step], self.table)

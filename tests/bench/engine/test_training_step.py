@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bench.engine.part import Part, minimise
-from bench.engine.sampling import Sampler, TrainingData
+from bench.engine.sampling import Draw, Sampler, TrainingData
 
 
 @pytest.mark.parametrize("n_rows", [10, 12_000], ids=["stacked", "fused"])
@@ -44,7 +44,7 @@ def test_members_left_in_the_stack_go_on_as_before() -> None:
         target = torch.randn(3, 5, 2, generator=generator, dtype=torch.float64)
         minimise(full, (full.whole("table") - target).square().mean((-1, -2)))
         if step == 10:
-            dropped.keep(torch.tensor([0, 2]))
+            dropped = dropped.take(torch.tensor([0, 2]))
         chosen = target[[0, 2]] if step >= 10 else target
         minimise(dropped, (dropped.whole("table") - chosen).square().mean((-1, -2)))
     assert torch.equal(full.tables["table"][[0, 2]], dropped.tables["table"])
@@ -76,11 +76,18 @@ def data(seeds: tuple[int, ...], seed_row: list[int]) -> TrainingData:
     )
 
 
+def draws(data: TrainingData, ratio: int, epoch: int, size: int = 16) -> list[Draw]:
+    """All draws of one epoch."""
+    sampler = Sampler(data, size, ratio)
+    epoch_draws = sampler.epoch(data, "training", epoch)
+    return [epoch_draws.draw(data, step) for step in range(sampler.steps_per_epoch)]
+
+
 def test_draws_depend_on_the_seed_alone() -> None:
     alone, stacked = data((7,), [0]), data((3, 7), [0, 1, 1])
     for epoch in (0, 5):
-        one = Sampler(alone, 16, 2).epoch(alone, epoch)
-        many = Sampler(stacked, 16, 2).epoch(stacked, epoch)
+        one = draws(alone, 2, epoch)
+        many = draws(stacked, 2, epoch)
         assert len(one) == 6
         for mine, theirs in zip(one, many, strict=True):
             for kind in ("observed", "everywhere"):
@@ -93,7 +100,7 @@ def test_draws_depend_on_the_seed_alone() -> None:
 def test_draws_from_everywhere_know_what_is_observed() -> None:
     one = data((0,), [0])
     labels = {(int(u), int(i)): float(r) for u, i, r in zip(one.users, one.items, one.labels, strict=True)}
-    for draw in Sampler(one, 50, 4).epoch(one, 0):
+    for draw in draws(one, 4, 0, size=50):
         batch = draw.everywhere()
         for u, i, r, o in zip(
             batch.users[0], batch.items[0], batch.labels[0], batch.observed[0], strict=True
@@ -105,7 +112,7 @@ def test_draws_from_everywhere_know_what_is_observed() -> None:
 def test_an_epoch_shows_every_rating_at_most_once() -> None:
     one = data((0,), [0])
     users, items = zip(
-        *((b.users[0], b.items[0]) for b in (d.observed() for d in Sampler(one, 16, 0).epoch(one, 0))),
+        *((b.users[0], b.items[0]) for b in (d.observed() for d in draws(one, 0, 0))),
         strict=True,
     )
     cells = torch.cat(users) * 20 + torch.cat(items)

@@ -1,0 +1,36 @@
+"""A phase: what is trained together until one stop rule ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from bench.engine.sampling import Draw, Pairs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One phase of a method's training; the engine runs a method's phases in their order.
+
+    A phase ends for a member when its criterion has not risen for `engine.patience` evaluations; the
+    member's parts then go back to where the criterion was highest, and the next phase starts from
+    there with a fresh Adam. The starting point is evaluated too.
+
+    Attributes:
+        step: one training step on a draw; it calls `minimise`.
+        score: (G, N) scores of pairs whose validation AUC is the criterion.
+        criterion: another criterion, (G,), larger is better (minus a held-out loss, for instance).
+        steps: run this many steps and keep the last parameters, whatever a criterion says.
+        begin: called once before the phase, on all members (statistics of a part that is frozen now).
+        stream: names the batches; phases of one stream and seed see the same ones, in all methods.
+    """
+
+    name: str
+    step: Callable[[Draw], None]
+    score: Callable[[Pairs], Tensor]
+    criterion: Callable[[], Tensor] | None = None
+    steps: int | None = None
+    begin: Callable[[], None] | None = None
+    stream: str = "training"

@@ -1,0 +1,118 @@
+"""The registry of methods: a file in this folder that registers a class is one row.
+
+A row's key is its file's name, and its configuration is `conf/method/KEY.yaml`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from bench.errors import BenchError, nearest
+
+if TYPE_CHECKING:
+    from methods.base import Method
+
+# The table's rows, in its order; the controls stand below its rule.
+ROWS = (
+    *("mf", "ips", "dr", "dr_jl", "escm2_dr", "cause", "kdcrec", "ltd", "autodebias"),
+    *("res_ips", "res_dr", "ultd_tp", "ultd_jl"),
+)
+CONTROLS = ("item_mean", "mf_combine", "eib", "ips_oracle")
+_SUPPORT = ("base", "parts")  # files of this folder that are no methods
+
+_registered: dict[str, type[Method]] = {}
+
+Registered = TypeVar("Registered", bound="type[Method]")
+
+
+def register(method: Registered) -> Registered:
+    """Class decorator: enters a method under the name of its file.
+
+    Raises:
+        BenchError: another class has that key, or an attribute that the table needs is missing.
+    """
+    key = method.__module__.rsplit(".", 1)[-1]
+    other = _registered.get(key)
+    if other is not None and other.__qualname__ != method.__qualname__:
+        raise BenchError(
+            f"Two classes register the method '{key}' ({other.__qualname__} and {method.__qualname__}): "
+            "keep one per file, and rename a file that is called like a method of the suite."
+        )
+    for name in ("title", "paper", "year"):
+        if not hasattr(method, name):
+            raise BenchError(f"The method '{key}' has no attribute '{name}', which the table prints.")
+    _registered[key] = method
+    return method
+
+
+@cache
+def _scan() -> None:
+    for module in sorted(found.name for found in pkgutil.iter_modules(__path__)):
+        if module in _SUPPORT:
+            continue
+        importlib.import_module(f"{__name__}.{module}")
+        if module not in _registered:
+            raise BenchError(f"methods/{module}.py registers no method: decorate its class with @register.")
+
+
+def load_extra(path: Path) -> str:
+    """Registers the method of a file from outside the checkout and returns its key, the file's name.
+
+    Raises:
+        BenchError: there is no such file, it cannot be imported, or it registers nothing.
+    """
+    _scan()
+    key = path.stem
+    if not path.is_file():
+        raise BenchError(f"methods.extra names {path}, which does not exist.")
+    module_name = f"extra_methods.{key}"
+    if key in _registered:
+        if _registered[key].__module__ == module_name:
+            return key
+        raise BenchError(f"methods.extra: the suite has a method '{key}' already, so rename {path}.")
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise BenchError(f"methods.extra: {path} is not a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BenchError:
+        raise
+    except Exception as error:
+        raise BenchError(
+            f"methods.extra: {path} cannot be imported ({type(error).__name__}: {error})."
+        ) from error
+    if key not in _registered:
+        raise BenchError(f"methods.extra: {path} registers no method: decorate its class with @register.")
+    return key
+
+
+def rows() -> list[str]:
+    """Keys of the table's rows in its order, the controls last, whether they are implemented or not."""
+    return [*ROWS, *CONTROLS]
+
+
+def names() -> list[str]:
+    """Keys of all registered methods: the table's rows in its order, then all others, sorted."""
+    _scan()
+    known = [key for key in rows() if key in _registered]
+    return known + sorted(_registered.keys() - set(known))
+
+
+def get(key: str) -> type[Method]:
+    """The class of a method.
+
+    Raises:
+        BenchError: there is none of that key.
+    """
+    _scan()
+    if key not in _registered:
+        raise BenchError(f"There is no method '{key}': {nearest(key, _registered)}")
+    return _registered[key]

@@ -1,0 +1,58 @@
+"""IPS with the true propensities, on generated data: what re-weighting could reach at best.
+
+    loss = mean_O  w(u, i) · ℓ(σ(f(u, i)), r),    w = 1 / p normalised to mean 1 over O        (G,)
+
+Source: as `ips.py`; Saito's and others' semi-synthetic studies use the same reference.
+
+Differences from the paper:
+1. Weights are normalised and clipped as in `ips.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.engine.part import minimise
+from bench.engine.sampling import Draw
+from bench.errors import NotApplicable
+from methods import register
+from methods.base import Method, MethodConfig, require
+from methods.parts import MF, known
+
+
+@register
+class OracleIPS(Method):
+    """A control; only data sets with known propensities have it."""
+
+    title = "IPS, true propensities"
+    paper = "Schnabel et al., Recommendations as Treatments: Debiasing Learning and Evaluation, ICML 2016"
+    year = 2016
+    control = True
+
+    @dataclass(kw_only=True)
+    class Config(MethodConfig):
+        """Fields of IPS with the true propensities."""
+
+        clip: float = 10.0  # largest normalised weight
+
+        def check(self) -> None:
+            """See `MethodConfig.check`."""
+            super().check()
+            require(self, "clip", self.clip >= 1, "must be at least 1, the weights' mean")
+
+    def build(self) -> None:
+        """The prediction model and the weights.
+
+        Raises:
+            NotApplicable: the data set does not know its propensities.
+        """
+        if self.data.propensity is None:
+            raise NotApplicable("Only generated data have known propensities.")
+        self.prediction = self.part(MF, "prediction")
+        self.weights = known(self.data, self.config.clip)
+
+    def step(self, draw: Draw) -> None:
+        """Minimises the weighted mean pointwise loss of a batch of O."""
+        observed = draw.observed()
+        error = self.pointwise(self.prediction(observed), observed.labels)  # (G, B)
+        minimise(self.prediction, (self.weights(observed) * error).mean(-1))

@@ -1,0 +1,228 @@
+"""Pieces that several methods are made of: matrix factorisation, propensities as weights.
+
+Shapes: G members, B pairs, D embedding size, U users, I items; |O| observed ratings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from bench.engine.part import Part, Tables, flat_index
+from bench.engine.sampling import Batch, Pairs, TrainingData, generator
+
+if TYPE_CHECKING:
+    from methods.base import Method
+
+
+class MF(Part):
+    """Matrix factorisation with biases (Koren, Bell and Volinsky, 2009).
+
+    logit(u, i) = p_u · q_i + b_u + b_i + b; p, q ~ N(0, init_scale²), biases start at 0. Calling a
+    part on pairs gives their logits (G, B).
+
+    Its gradient is written out by hand: it is the hot spot of every method, and autograd over
+    embedding tables costs several times as much.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        name: str,
+        learning_rate: Tensor,
+        weight_decay: Tensor,
+        *,
+        embedding_size: int | None = None,
+    ) -> None:
+        size = method.config.embedding_size if embedding_size is None else embedding_size
+        n_users, n_items = method.data.n_users, method.data.n_items
+        n, like = method.n_members, method.data.labels
+        tables = {
+            "users": normal(method, f"{name}/users", (n_users, size)),
+            "items": normal(method, f"{name}/items", (n_items, size)),
+            "user_bias": like.new_zeros(n, n_users),
+            "item_bias": like.new_zeros(n, n_items),
+            "bias": like.new_zeros(n, 1),
+        }
+        super().__init__(tables, learning_rate, weight_decay)
+
+    def __call__(self, pairs: Pairs) -> Tensor:
+        """Logits (G, B) of pairs."""
+        shape = pairs.users.shape
+        users = flat_index(pairs.users, self.tables["users"].shape[1])
+        items = flat_index(pairs.items, self.tables["items"].shape[1])
+        p = self.tables["users"].flatten(0, 1).index_select(0, users)  # (G * B, D)
+        q = self.tables["items"].flatten(0, 1).index_select(0, items)
+
+        def biases(tables: Tables) -> Tensor:
+            both = tables["user_bias"].flatten().index_select(0, users)
+            both += tables["item_bias"].flatten().index_select(0, items)
+            return both.view(shape) + tables["bias"]
+
+        def pull(gradient: Tensor, gradients: Tables) -> None:
+            column = gradient.reshape(-1, 1)
+            gradients["users"].flatten(0, 1).index_add_(0, users, q * column)
+            gradients["items"].flatten(0, 1).index_add_(0, items, p * column)
+            gradients["user_bias"].flatten().index_add_(0, users, column.squeeze(-1))
+            gradients["item_bias"].flatten().index_add_(0, items, column.squeeze(-1))
+            gradients["bias"] += gradient.sum(-1, keepdim=True)
+
+        def push(direction: Tables) -> Tensor:
+            dp = direction["users"].flatten(0, 1).index_select(0, users)
+            dq = direction["items"].flatten(0, 1).index_select(0, items)
+            return (dp * q + p * dq).sum(-1).view(shape) + biases(direction)
+
+        return self.leaf((p * q).sum(-1).view(shape) + biases(self.tables), pull, push)
+
+
+def normal(method: Method, stream: str, shape: tuple[int, ...]) -> Tensor:
+    """Initial values (G, *shape), N(0, init_scale²), the same for members of one seed."""
+    standard: dict[int, Tensor] = {}
+    for seed in method.seeds.tolist():
+        if seed not in standard:
+            standard[seed] = torch.randn(shape, generator=generator("initial", seed, stream))
+    stack = torch.stack([standard[seed] for seed in method.seeds.tolist()]).to(method.data.labels)
+    return stack * method.config.init_scale.view(-1, *[1] * len(shape))
+
+
+# --- Weights of observed pairs, from propensities ---------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LabelWeights:
+    """Weights that depend on the label alone. values: (G, 2), of negative and positive pairs."""
+
+    values: Tensor
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """(G, B) weights of observed pairs."""
+        negative, positive = self.values[:, :1], self.values[:, 1:]
+        return negative + (positive - negative) * batch.labels
+
+    def take(self, members: Tensor) -> LabelWeights:
+        """The members of the index (G',)."""
+        return LabelWeights(self.values[members])
+
+
+@dataclass(frozen=True)
+class PairWeights:
+    """Weights of pairs, w = scale * min(1 / p, bound) with a propensity p of rank one in the odds or any.
+
+    propensity: (U, I) or, to save memory, the (U,) and (I,) terms of its logit.
+    bound, scale: (G,).
+    """
+
+    user: Tensor  # (U,) or (U, I)
+    item: Tensor | None  # (I,)
+    bound: Tensor
+    scale: Tensor
+
+    def propensity(self, pairs: Pairs) -> Tensor:
+        """(G, B)."""
+        if self.item is None:
+            return self.user[pairs.users, pairs.items]
+        return torch.sigmoid(self.user[pairs.users] + self.item[pairs.items])
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """(G, B) weights of observed pairs."""
+        inverse = 1 / self.propensity(batch)
+        return torch.minimum(inverse, self.bound.unsqueeze(-1)) * self.scale.unsqueeze(-1)
+
+    def take(self, members: Tensor) -> PairWeights:
+        """The members of the index (G',)."""
+        return PairWeights(self.user, self.item, self.bound[members], self.scale[members])
+
+
+def normalised(weights: Tensor, clip: Tensor) -> tuple[Tensor, Tensor]:
+    """How weights become ones of mean 1 over O, none of which is above `clip` before the last division.
+
+    The weights are divided by their mean, clipped, and divided by their mean again (protocol §5).
+
+    Args:
+        weights: (|O|,) or (G, |O|), above 0.
+        clip: (G,).
+
+    Returns:
+        bound and scale, both (G,): the new weight is scale * min(weight, bound).
+    """
+    bound = clip * weights.mean(-1)
+    return bound, 1 / torch.minimum(weights, bound.unsqueeze(-1)).mean(-1)
+
+
+def naive_bayes(data: TrainingData, clip: Tensor) -> LabelWeights:
+    """Weights 1 / P(o = 1 | r), P(o | r) = P(r | o = 1) P(o = 1) / P(r), normalised.
+
+    P(r | o = 1) is the share of labels r in O, P(r) that in A (add-one smoothed, since A may hold no
+    positive rating at all). Schnabel et al., ICML 2016, §5.
+
+    Args:
+        clip: (G,) largest normalised weight.
+    """
+    positive = data.labels.mean()
+    biased = torch.stack([1 - positive, positive])  # P(r | o = 1)
+    unbiased = torch.stack([1 - data.unbiased_mean, data.unbiased_mean], -1)  # (G, 2)
+    weights = unbiased / biased.clamp_min(1 / (2 * len(data.labels)))
+    # Two values only, so the means over O are weighted sums of them.
+    bound = clip * (weights * biased).sum(-1)
+    clipped = torch.minimum(weights, bound.unsqueeze(-1))
+    return LabelWeights(clipped / (clipped * biased).sum(-1, keepdim=True))
+
+
+def logistic(data: TrainingData, clip: Tensor) -> PairWeights:
+    """Normalised weights 1 / p, p = σ(b_u + b_i) fitted to the observation indicator over all of D."""
+    user, item = logistic_propensity(data)
+    inverse = 1 / torch.sigmoid(user[data.users] + item[data.items])
+    bound, scale = normalised(inverse, clip)
+    return PairWeights(user, item, bound, scale)
+
+
+PROPENSITIES: dict[str, Callable[[TrainingData, Tensor], LabelWeights | PairWeights]] = {
+    "naive_bayes": naive_bayes,
+    "logistic": logistic,
+}
+
+
+def known(data: TrainingData, clip: Tensor) -> PairWeights:
+    """Normalised weights 1 / p with the true propensity of generated data.
+
+    Raises:
+        ValueError: the data set does not know it.
+    """
+    if data.propensity is None:
+        raise ValueError("the true propensities are unknown")
+    inverse = 1 / data.propensity[data.users, data.items]
+    bound, scale = normalised(inverse, clip)
+    return PairWeights(data.propensity, None, bound, scale)
+
+
+def logistic_propensity(data: TrainingData, steps: int = 50) -> tuple[Tensor, Tensor]:
+    """Maximum-likelihood b_u (U,) and b_i (I,) of P(o = 1) = σ(b_u + b_i) over all user-item pairs.
+
+    The likelihood knows a user and an item by their numbers of ratings only, so users with equal
+    numbers share their term, and the problem shrinks to (distinct numbers of users) x (of items).
+    Newton's steps in float64, one side at a time. Half a rating is added to and half taken from an
+    extreme count (none or all), whose maximum is infinite.
+    """
+    device = data.users.device
+    sides = []
+    for index, n, other in (
+        (data.users, data.n_users, data.n_items),
+        (data.items, data.n_items, data.n_users),
+    ):
+        counts = torch.bincount(index, minlength=n).double().clamp(0.5, other - 0.5)
+        values, group, size = counts.unique(return_inverse=True, return_counts=True)
+        sides.append((values, group, size.double()))
+    (users, user_group, user_size), (items, item_group, item_size) = sides
+    b_u = torch.logit(users / data.n_items)
+    b_i = torch.zeros(len(items), dtype=torch.float64, device=device)
+    for _ in range(steps):
+        p = torch.sigmoid(b_u[:, None] + b_i)
+        b_i += (items - user_size @ p) / (user_size @ (p * (1 - p)))
+        p = torch.sigmoid(b_u[:, None] + b_i)
+        b_u += (users - p @ item_size) / ((p * (1 - p)) @ item_size)
+    dtype = data.labels.dtype
+    return b_u[user_group].to(dtype), b_i[item_group].to(dtype)
