@@ -42,7 +42,7 @@ class EngineConfig:
     """How training runs. None of device, threads and memory_gib is part of a record's identity."""
 
     device: str = "auto"  # auto | cpu | cuda
-    threads: int = 0  # torch threads; 0: as many as there are cores
+    threads: int = 1  # of torch, per process; 0: as many as there are cores. Small operations gain nothing
     memory_gib: float = 0.0  # budget for one group of members; 0: half of the device's free memory
     max_epochs: int = 500
     patience: int = 20  # evaluations without a better validation AUC

@@ -24,7 +24,7 @@ ROWS = (
     *("res_ips", "res_dr", "ultd_tp", "ultd_jl"),
 )
 CONTROLS = ("item_mean", "mf_combine", "eib", "ips_oracle")
-_SUPPORT = ("base", "parts")  # files of this folder that are no methods
+_SUPPORT = ("base", "parts", "propensity", "ultd")  # files of this folder that are no rows
 
 _registered: dict[str, type[Method]] = {}
 

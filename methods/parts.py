@@ -37,6 +37,7 @@ class MF(Part):
         weight_decay: Tensor,
         *,
         embedding_size: int | None = None,
+        decoupled: bool = False,
     ) -> None:
         size = method.config.embedding_size if embedding_size is None else embedding_size
         n_users, n_items = method.data.n_users, method.data.n_items
@@ -48,7 +49,7 @@ class MF(Part):
             "item_bias": like.new_zeros(n, n_items),
             "bias": like.new_zeros(n, 1),
         }
-        super().__init__(tables, learning_rate, weight_decay)
+        super().__init__(tables, learning_rate, weight_decay, decoupled)
 
     def __call__(self, pairs: Pairs) -> Tensor:
         """Logits (G, B) of pairs."""

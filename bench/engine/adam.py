@@ -21,10 +21,20 @@ class Adam:
     Args:
         tables: named parameters, each (G, ...) and contiguous; changed in place by `step`.
         learning_rate, weight_decay: (G,).
+        decoupled: the decay shrinks the tables beside Adam's step, as in `torch.optim.AdamW`, instead of
+            being added to the gradient. For parts whose gradients are so small that a coupled decay
+            would drown them.
     """
 
-    def __init__(self, tables: dict[str, Tensor], learning_rate: Tensor, weight_decay: Tensor) -> None:
+    def __init__(
+        self,
+        tables: dict[str, Tensor],
+        learning_rate: Tensor,
+        weight_decay: Tensor,
+        decoupled: bool = False,
+    ) -> None:
         self.tables = tables
+        self.decoupled = decoupled
         self._gradients: dict[str, Tensor] = {}
         self.first: dict[str, Tensor] = {}
         self.second: dict[str, Tensor] = {}
@@ -39,7 +49,9 @@ class Adam:
         self._fused = some.device.type == "cpu" and floats >= _FUSED_FROM
         # Python numbers, because the fused kernel takes no tensor; read here, not in the step.
         self._rates = self.learning_rate.tolist() if self._fused else []
-        self._decays = self.weight_decay.tolist() if self._fused else []
+        coupled = self.weight_decay if not self.decoupled else torch.zeros_like(self.weight_decay)
+        self._coupled = coupled
+        self._decays = coupled.tolist() if self._fused else []
 
     @property
     def gradients(self) -> dict[str, Tensor]:
@@ -54,6 +66,10 @@ class Adam:
         if not self.first:
             self.first = {name: torch.zeros_like(table) for name, table in self.tables.items()}
             self.second = {name: torch.zeros_like(table) for name, table in self.tables.items()}
+        if self.decoupled:
+            shrink = 1 - self.learning_rate * self.weight_decay
+            for table in self.tables.values():
+                table.mul_(shrink.view(-1, *[1] * (table.ndim - 1)))
         if self._fused:
             self._step_fused()
         else:
@@ -66,7 +82,7 @@ class Adam:
         correction2 = (1 - BETA2**self.steps) ** 0.5
         for name, table in self.tables.items():
             shape = (-1,) + (1,) * (table.ndim - 1)
-            gradient = self.gradients[name].addcmul_(table, self.weight_decay.view(shape))
+            gradient = self.gradients[name].addcmul_(table, self._coupled.view(shape))
             first = self.first[name].lerp_(gradient, 1 - BETA1)
             second = self.second[name].mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
             denominator = second.sqrt().div_(correction2).add_(EPSILON)

@@ -39,10 +39,14 @@ class Part:
     Args:
         tables: named initial values, each (G, ...).
         learning_rate, weight_decay: (G,).
+        decoupled: see `Adam`.
     """
 
-    def __init__(self, tables: Tables, learning_rate: Tensor, weight_decay: Tensor) -> None:
-        self.adam = Adam({name: t.contiguous() for name, t in tables.items()}, learning_rate, weight_decay)
+    def __init__(
+        self, tables: Tables, learning_rate: Tensor, weight_decay: Tensor, decoupled: bool = False
+    ) -> None:
+        own = {name: table.contiguous() for name, table in tables.items()}
+        self.adam = Adam(own, learning_rate, weight_decay, decoupled)
         self.leaves: list[Leaf] = []
         self._loss = torch.zeros_like(learning_rate)
         self._losses = 0
@@ -101,7 +105,7 @@ class Part:
     def restart(self, tables: Tables | None = None) -> None:
         """Starts Adam afresh, from other tables (G, ...) if they are given, and forgets all leaves."""
         adam = self.adam
-        self.adam = Adam(tables or adam.tables, adam.learning_rate, adam.weight_decay)
+        self.adam = Adam(tables or adam.tables, adam.learning_rate, adam.weight_decay, adam.decoupled)
         self.leaves = []
 
     def moved(self, tables: Tables) -> Self:
@@ -130,10 +134,14 @@ def flat_index(index: Tensor, n_rows: int) -> Tensor:
     return (index + offsets).flatten()
 
 
-def minimise(parts: Part | tuple[Part, ...], loss: Tensor) -> None:
+def minimise(parts: Part | tuple[Part, ...], loss: Tensor, noted: Tensor | None = None) -> None:
     """One Adam step of the given parts, and of nothing else, on a loss (G,).
 
-    Members do not mix: member g's parameters appear in loss[g] alone.
+    Members do not mix: member g's parameters appear in loss[g] alone. Other parts that the loss was
+    computed from are as good as detached.
+
+    Args:
+        noted: (G,) what the loss curve shows instead of the loss.
 
     Raises:
         RuntimeError: the loss was not computed from the parts since their last step.
@@ -151,6 +159,6 @@ def minimise(parts: Part | tuple[Part, ...], loss: Tensor) -> None:
             if gradient is not None:
                 leaf.pull(gradient, part.adam.gradients)
         for part in parts:
-            part.note_loss(loss.detach())
+            part.note_loss((loss if noted is None else noted).detach())
             part.leaves = []
             part.adam.step()
