@@ -9,14 +9,18 @@ default grid where there is none. Overrides hold for every cell.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import joblib
+from tqdm import tqdm
 
 import methods
 from bench import cell as cells
@@ -24,6 +28,7 @@ from bench import compose, data, store, table
 from bench.__main__ import Bar, summary
 from bench.config import Config
 from bench.data import Ratings
+from bench.engine.members import device_of
 from bench.errors import BenchError, MissingData, NotApplicable, nearest
 
 DATASETS = ("coat", "yahoo_r3", "kuairec", "synthetic")  # in the table's order
@@ -41,77 +46,147 @@ class Plan:
     overrides: tuple[str, ...]
 
 
-def run(plan: Plan) -> tuple[list[dict[str, Any]], list[str]]:
-    """Trains every cell of the plan that has no record.
+@dataclass(frozen=True)
+class Task:
+    """One cell to look up or to train. overrides: of the configuration, its groups included."""
+
+    protocol: str
+    dataset: str
+    method: str
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a task: the record's digest, or why there is none (`failed`: for no good reason)."""
+
+    digest: str | None
+    missing: str | None = None
+    failed: bool = False
+    said: str = ""  # for the terminal
+
+
+def run(plan: Plan, jobs: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """Trains every cell of the plan that has no record, `jobs` at a time.
 
     Returns:
         the cells as `cells.json` lists them, and a sentence for each that failed.
     """
     listed: list[dict[str, Any]] = []
-    failures: list[str] = []
+    waiting: list[tuple[int, Task]] = []  # place in `listed`
     implemented = set(methods.names())
     for protocol in plan.protocols:
         for dataset in plan.datasets:
-            config = _compose(plan, protocol, dataset, next(iter(implemented)))
-            ratings, why = _ratings(config)
-            if why is None and not _applies(plan, protocol, dataset, config):
-                why = (
-                    f"On {config.dataset.title} this protocol is the same as protocol `{plan.protocols[0]}`."
-                )
+            why = _absent(plan, protocol, dataset)
             if why is not None:
                 print(f"{dataset}, protocol {protocol}: {why}", flush=True)
             for method in plan.rows:
-                entry: dict[str, Any] = {"protocol": protocol, "dataset": dataset, "method": method}
+                entry = {"protocol": protocol, "dataset": dataset, "method": method}
                 listed.append({**entry, "cell": None, "missing": why})
-                if ratings is None or why is not None or method not in implemented:
-                    continue
-                try:
-                    listed[-1]["cell"] = _cell(_compose(plan, protocol, dataset, method), ratings)
-                except NotApplicable as error:
-                    listed[-1]["missing"] = str(error)
-                except BenchError as error:
-                    listed[-1]["missing"] = str(error)
-                    failures.append(f"{method} on {dataset}, protocol {protocol}: {error}")
-                    print(failures[-1], file=sys.stderr, flush=True)
+                if why is None and method in implemented:
+                    overrides = _overrides(plan, protocol, dataset, method)
+                    task = Task(protocol, dataset, method, overrides)
+                    answer = look_up(task)
+                    if answer is None:
+                        waiting.append((len(listed) - 1, task))
+                    else:
+                        listed[-1].update(cell=answer.digest, missing=answer.missing)
+
+    failures: list[str] = []
+    if waiting:
+        print(f"{len(waiting)} cells are to be trained, {min(jobs, len(waiting))} at a time.", flush=True)
+    for place, answer in _train_all(waiting, min(jobs, len(waiting)), plan.overrides):
+        listed[place].update(cell=answer.digest, missing=answer.missing)
+        if answer.failed:
+            entry = listed[place]
+            failures.append(f"{entry['method']} on {entry['dataset']}: {answer.missing}")
     return listed, failures
 
 
-def _compose(plan: Plan, protocol: str, dataset: str, method: str) -> Config:
-    tuned = f"{protocol}/{dataset}/{method}"
-    overrides = [f"protocol={protocol}", f"dataset={dataset}", f"method={method}"]
-    if (compose.CONF / "tuned" / f"{tuned}.yaml").is_file():
-        overrides.append(f"+tuned={tuned}")
-    return compose.composed([*overrides, *plan.overrides])
+def _train_all(
+    waiting: list[tuple[int, Task]], jobs: int, overrides: tuple[str, ...]
+) -> Iterator[tuple[int, Answer]]:
+    """The tasks' places and answers, as they come."""
+    work = (joblib.delayed(_numbered)(place, task, overrides, jobs <= 1) for place, task in waiting)
+    # Each process is given cores of its own: one thread trains as fast as two (`make speed`).
+    answers = joblib.Parallel(n_jobs=max(jobs, 1), return_as="generator_unordered", batch_size=1)(work)
+    bar = tqdm(total=len(waiting), desc="cells", unit="cell", disable=None if jobs > 1 else True)
+    for place, answer in answers:
+        bar.update()
+        if answer.said:
+            tqdm.write(answer.said, file=sys.stderr if answer.failed else sys.stdout)
+        yield place, answer
+    bar.close()
 
 
-def _ratings(config: Config) -> tuple[Ratings | None, str | None]:
-    """The ratings, or the sentence that gets them."""
+def _numbered(place: int, task: Task, overrides: tuple[str, ...], show: bool) -> tuple[int, Answer]:
+    """One task in a worker process."""
+    compose.register(overrides)
+    return place, train(task, show)
+
+
+def look_up(task: Task) -> Answer | None:
+    """The answer to a task, if it is there without training."""
     try:
-        return cells.load(config), None
-    except MissingData as error:
-        return None, str(error)
-
-
-def _applies(plan: Plan, protocol: str, dataset: str, config: Config) -> bool:
-    """Whether a protocol measures something else on a data set than the plan's first one."""
-    first = plan.protocols[0]
-    if protocol == first:
-        return True
-    return config.dataset.threshold != _compose(plan, first, dataset, REFERENCE).dataset.threshold
-
-
-def _cell(config: Config, ratings: Ratings) -> str:
-    """The digest of the cell's record, trained if it is not there."""
+        config = compose.composed(task.overrides)
+        cell = cells.prepare(config, _load(config))
+    except BenchError as error:
+        return Answer(None, str(error), failed=True)
     runs = Path(config.results) / "runs"
-    cell = cells.prepare(config, ratings)
-    name = f"{cell.method} on {cell.dataset.name}, protocol {cell.protocol.name}"
-    if store.find(runs, cell.digest, report=lambda sentence: print(sentence, file=sys.stderr)) is None:
-        started = time.time()
-        with Bar(name) as bar:
-            record = cells.run(cell, runs, bar)
-        print(summary(name, record, runs / cell.digest))
-        print(f"  time      {time.time() - started:.0f} s", flush=True)
-    return cell.digest
+    found = store.find(runs, cell.digest, report=lambda sentence: print(sentence, file=sys.stderr))
+    return None if found is None else Answer(cell.digest)
+
+
+def train(task: Task, show: bool) -> Answer:
+    """Trains a cell; `show`: with a bar of its own."""
+    name = f"{task.method} on {task.dataset}, protocol {task.protocol}"
+    started = time.time()
+    try:
+        config = compose.composed(task.overrides)
+        cell = cells.prepare(config, _load(config))
+        runs = Path(config.results) / "runs"
+        with Bar(name) if show else contextlib.nullcontext(lambda done, total: None) as progress:
+            record = cells.run(cell, runs, progress)
+    except NotApplicable as error:
+        return Answer(None, str(error))
+    except BenchError as error:
+        return Answer(None, str(error), failed=True, said=f"{name}: {error}")
+    seconds = f"  time      {time.time() - started:.0f} s"
+    return Answer(cell.digest, said=f"{summary(name, record, runs / cell.digest)}\n{seconds}")
+
+
+_loaded: dict[str, Ratings] = {}
+
+
+def _load(config: Config) -> Ratings:
+    """The ratings, read once in each process."""
+    key = repr((config.data_dir, config.dataset))
+    if key not in _loaded:
+        _loaded[key] = cells.load(config)
+    return _loaded[key]
+
+
+def _absent(plan: Plan, protocol: str, dataset: str) -> str | None:
+    """Why a protocol has no cells on a data set, if it has none."""
+    config = compose.composed(_overrides(plan, protocol, dataset, REFERENCE))
+    try:
+        _load(config)
+    except MissingData as error:
+        return str(error)
+    first = plan.protocols[0]
+    if protocol != first:
+        other = compose.composed(_overrides(plan, first, dataset, REFERENCE))
+        if config.dataset.threshold == other.dataset.threshold:
+            return f"On {config.dataset.title} this protocol is the same as protocol `{first}`."
+    return None
+
+
+def _overrides(plan: Plan, protocol: str, dataset: str, method: str) -> tuple[str, ...]:
+    tuned = f"{protocol}/{dataset}/{method}"
+    groups = [f"protocol={protocol}", f"dataset={dataset}", f"method={method}"]
+    if (compose.CONF / "tuned" / f"{tuned}.yaml").is_file():
+        groups.append(f"+tuned={tuned}")
+    return (*groups, *plan.overrides)
 
 
 def rows(plan: Plan) -> list[dict[str, Any]]:
@@ -140,7 +215,7 @@ def write_list(results: Path, plan: Plan, listed: list[dict[str, Any]]) -> None:
     """
     described = []
     for name in plan.datasets:
-        config = _compose(plan, plan.protocols[0], name, REFERENCE).dataset
+        config = compose.composed(_overrides(plan, plan.protocols[0], name, REFERENCE)).dataset
         described.append({"dataset": name, "title": config.title, "k": config.k})
     document = {
         "protocols": list(plan.protocols),
@@ -177,6 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--protocols", default="", help=f"some of {','.join(PROTOCOLS)}")
     parser.add_argument("--datasets", default="", help=f"some of {','.join(DATASETS)}")
     parser.add_argument("--methods", default="", help="some of the rows' keys")
+    parser.add_argument("--jobs", type=int, default=0, help="cells trained at once; 0: one for each core")
     parser.add_argument("overrides", nargs="*", help="of the configuration, for every cell: seeds=20")
     given = parser.parse_args(arguments)
     try:
@@ -190,9 +266,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rows=_chosen(given.methods, known, "method"),
             overrides=tuple(given.overrides),
         )
-        results = Path(_compose(plan, plan.protocols[0], plan.datasets[0], REFERENCE).results)
+        some = compose.composed(_overrides(plan, plan.protocols[0], plan.datasets[0], REFERENCE))
+        results = Path(some.results)
         store.clean(results / "runs")
-        listed, failures = run(plan)
+        jobs = given.jobs or (1 if device_of(some.engine).type == "cuda" else os.cpu_count() or 1)
+        listed, failures = run(plan, jobs)
         write_list(results, plan, listed)
         for file in table.write(results):
             print(file)

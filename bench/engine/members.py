@@ -48,8 +48,8 @@ def groups(
         if need > budget:
             raise BenchError(
                 f"One member of this cell (embedding size {alike[0].config.embedding_size}, batch size "
-                f"{alike[0].config.batch_size}) needs about {need / _GIB:.2f} GiB, but engine.memory_gib "
-                f"allows {budget / _GIB:.2f}: raise it, or choose smaller sizes."
+                f"{alike[0].config.batch_size}) needs about {need / _GIB:.3g} GiB, but engine.memory_gib "
+                f"allows {budget / _GIB:.3g}: raise it, or choose smaller sizes."
             )
         room = budget if device.type != "cpu" else min(budget, max(_CPU_GROUP_BYTES, need))
         n_stacks = -(-len(alike) // (room // need))

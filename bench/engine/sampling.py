@@ -87,30 +87,33 @@ class TrainingData:
 class Draw:
     """The batches of one step. Asking twice for the same kind gives the same batch."""
 
-    def __init__(self, data: TrainingData, observed: Tensor, everywhere: Tensor, table: Tensor) -> None:
-        self._data = data
-        self._observed = observed
-        self._everywhere = everywhere
-        self._table = table
+    def __init__(self, epoch: Epoch, data: TrainingData, step: int) -> None:
+        self._epoch, self._data, self._step = epoch, data, step
+
+    def _rows(self, drawn: Tensor) -> Tensor:
+        """(S, steps, B) of an epoch as this step's (G, B)."""
+        return drawn[:, self._step].index_select(0, self._data.seed_row)
 
     def observed(self) -> Batch:
         """The step's batch of O, (G, B)."""
-        data = self._data
-        index = self._observed[data.seed_row]
-        labels = data.labels[index]
-        return Batch(data.users[index], data.items[index], labels, torch.ones_like(labels))
+        epoch = self._epoch
+        labels = self._rows(epoch.labels)
+        return Batch(self._rows(epoch.users), self._rows(epoch.items), labels, torch.ones_like(labels))
 
     def unbiased(self) -> Batch:
         """All of A, (G, |A|)."""
-        data, row = self._data, self._data.seed_row
-        labels = data.unbiased_labels[row]
-        return Batch(data.unbiased_users[row], data.unbiased_items[row], labels, torch.zeros_like(labels))
+        data = self._data
+        users, items, labels = (
+            each.index_select(0, data.seed_row)
+            for each in (data.unbiased_users, data.unbiased_items, data.unbiased_labels)
+        )
+        return Batch(users, items, labels, torch.zeros_like(labels))
 
     def everywhere(self) -> Batch:
         """Pairs drawn uniformly from all of D, O included, with the observed flag; (G, ratio * B)."""
         data = self._data
-        cell = self._everywhere[data.seed_row]
-        code = self._table[cell]
+        cell = self._rows(self._epoch.everywhere)
+        code = self._epoch.table.index_select(0, cell.flatten()).view(cell.shape)
         users = cell.div(data.n_items, rounding_mode="floor")
         dtype = data.labels.dtype
         return Batch(users, cell - users * data.n_items, (code == 2).to(dtype), (code > 0).to(dtype))
@@ -147,21 +150,29 @@ class Sampler:
             if wide:
                 source = generator("everywhere", seed, stream, number)
                 everywhere[row].random_(0, data.n_users * data.n_items, generator=source)
-        return Epoch(observed.to(self._device), everywhere.to(self._device), self._table)
+        rows = observed.to(self._device).flatten()
+
+        def of(values: Tensor) -> Tensor:
+            return values.index_select(0, rows).view(observed.shape)
+
+        everywhere = everywhere.to(self._device)
+        return Epoch(of(data.users), of(data.items), of(data.labels), everywhere, self._table)
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch's draws.
+    """One epoch's draws, made at once.
 
-    observed: (S, steps, B) positions in O. everywhere: (S, steps, ratio * B) cells of D.
+    users, items, labels: (S, steps, B) of O. everywhere: (S, steps, ratio * B) cells of D.
     table: (|D|,) int8, what is known of each cell.
     """
 
-    observed: Tensor
+    users: Tensor
+    items: Tensor
+    labels: Tensor
     everywhere: Tensor
     table: Tensor
 
     def draw(self, data: TrainingData, step: int) -> Draw:
         """The batches of one step, for the members of `data`, which has the epoch's seeds."""
-        return Draw(data, self.observed[:, step], self.everywhere[:, step], self.table)
+        return Draw(self, data, step)

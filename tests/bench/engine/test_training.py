@@ -1,0 +1,191 @@
+"""Stacks of members: nobody notices who else is trained, who has stopped, who has diverged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+
+import methods
+from bench.config import EngineConfig
+from bench.engine.members import Member, bytes_per_member, groups
+from bench.engine.sampling import Pairs, TrainingData
+from bench.engine.training import Outcome, Validation, train
+from bench.errors import BenchError
+from bench.metrics import auc
+from methods.base import MethodConfig
+
+ENGINE = EngineConfig(max_epochs=30, patience=4)
+N_USERS, N_ITEMS, SEEDS = 40, 30, 4
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def ratings() -> tuple[TrainingData, Validation]:
+    """Labels of a rank-one preference, A and validation of four seeds."""
+    generator = torch.Generator().manual_seed(0)
+    taste = torch.randn(N_USERS, 1, generator=generator) @ torch.randn(1, N_ITEMS, generator=generator)
+    truth = (taste + 0.3 * torch.randn(N_USERS, N_ITEMS, generator=generator) > 0).float()
+    cells = torch.randperm(N_USERS * N_ITEMS, generator=generator)
+    observed, rest = cells[:600], cells[600:]
+
+    def rows(n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        chosen = torch.stack([rest[torch.randperm(len(rest), generator=generator)[:n]] for _ in range(SEEDS)])
+        return chosen // N_ITEMS, chosen % N_ITEMS, truth.flatten()[chosen]
+
+    a, v = rows(60), rows(200)
+    data = TrainingData(
+        n_users=N_USERS,
+        n_items=N_ITEMS,
+        seeds=tuple(range(SEEDS)),
+        seed_row=torch.arange(SEEDS),
+        users=observed // N_ITEMS,
+        items=observed % N_ITEMS,
+        labels=truth.flatten()[observed],
+        unbiased_users=a[0],
+        unbiased_items=a[1],
+        unbiased_labels=a[2],
+    )
+    return data, Validation(*v)
+
+
+DATA, VALIDATION = ratings()
+BASE = MethodConfig(batch_size=32, embedding_size=4, learning_rate=0.05, weight_decay=1e-4)
+
+
+def run(
+    members: Sequence[tuple[int, MethodConfig]], engine: EngineConfig = ENGINE, key: str = "mf"
+) -> Outcome:
+    """Trains (seed, configuration) pairs as one stack."""
+    seeds = [seed for seed, _ in members]
+    data = DATA.take(torch.tensor(seeds))
+    of_seed = torch.tensor(data.seeds)
+    validation = Validation(VALIDATION.users[of_seed], VALIDATION.items[of_seed], VALIDATION.labels[of_seed])
+    method = methods.get(key)([config for _, config in members], seeds, data)
+    return train(method, validation, engine, evaluations_per_epoch=2)
+
+
+def tables(outcome: Outcome, member: int) -> dict[str, torch.Tensor]:
+    return {name: table[member] for name, table in outcome.method.prediction.tables.items()}
+
+
+def test_a_member_alone_is_the_same_member_among_forty() -> None:
+    rates = [0.01, 0.02, 0.05, 0.1, 0.2]
+    crowd = [
+        (seed, replace(BASE, learning_rate=rate, weight_decay=decay))
+        for rate in rates
+        for decay in (0.0, 1e-3)
+        for seed in range(SEEDS)
+    ]
+    together = run(crowd)
+    # They stop at different times, or nothing would have left the stack.
+    assert len(set(together.histories[0].best.tolist())) > 3
+    for place in (0, 13, 22, 39):
+        alone = run([crowd[place]])
+        assert alone.histories[0].best[0] == together.histories[0].best[place]
+        assert float(alone.best[0]) == pytest.approx(float(together.best[place]), abs=1e-6)
+        for name, table in tables(alone, 0).items():
+            torch.testing.assert_close(table, tables(together, place)[name], rtol=1e-4, atol=1e-5)
+
+
+def test_one_seed_repeats_bit_for_bit_and_two_seeds_differ() -> None:
+    first, again = run([(0, BASE), (1, BASE)]), run([(0, BASE), (1, BASE)])
+    for place in (0, 1):
+        for name, table in tables(first, place).items():
+            assert torch.equal(table, tables(again, place)[name])
+    assert not torch.equal(tables(first, 0)["users"], tables(first, 1)["users"])
+
+
+def test_the_best_parameters_come_back_as_a_copy() -> None:
+    outcome = run([(0, BASE), (1, replace(BASE, learning_rate=0.3))])
+    history = outcome.histories[0]
+    for place in (0, 1):
+        curve = history.criterion[place]
+        assert int(history.best[place]) == int(curve.nan_to_num(-1).argmax())
+        seed = torch.tensor([place])
+        pairs = Pairs(VALIDATION.users[seed], VALIDATION.items[seed])
+        with torch.no_grad():
+            scores = outcome.method.take(torch.tensor([place])).score(pairs)
+        # The restored parameters give the best evaluation's AUC, not the last one's.
+        assert float(auc(scores, VALIDATION.labels[seed])[0]) == float(outcome.best[place])
+        assert float(outcome.best[place]) == float(curve.nan_to_num(-1).max())
+        after = curve[int(history.best[place]) + 1 :]
+        assert (~after.isnan()).sum() <= ENGINE.patience
+
+
+def test_patience_ends_each_member_by_itself() -> None:
+    outcome = run([(0, replace(BASE, learning_rate=0.3)), (0, replace(BASE, learning_rate=0.005))])
+    measured = (~outcome.histories[0].criterion.isnan()).sum(-1)
+    best = outcome.histories[0].best
+    last = len(outcome.histories[0].steps)
+    for place in (0, 1):
+        assert int(measured[place]) in (int(best[place]) + 1 + ENGINE.patience, last)
+    assert measured[0] != measured[1]
+
+
+def test_a_member_that_diverges_is_dropped_and_recorded_and_the_others_go_on() -> None:
+    sound = [(0, BASE), (1, BASE)]
+    outcome = run([sound[0], (0, replace(BASE, learning_rate=1e30)), sound[1]])
+    assert list(outcome.diverged) == [1]
+    assert "evaluation 1" in outcome.diverged[1]
+    assert outcome.best[1].isnan()
+    expected = run(sound)
+    for place, among in ((0, 0), (1, 2)):
+        assert expected.histories[0].best[place] == outcome.histories[0].best[among]
+        torch.testing.assert_close(tables(expected, place)["users"], tables(outcome, among)["users"])
+
+
+def test_same_seed_same_observed_batches_whatever_the_method() -> None:
+    seen: dict[str, list[torch.Tensor]] = {}
+    for key in ("mf", "eib"):
+        kind = methods.get(key)
+        config = kind.Config(batch_size=32, embedding_size=4)
+        if key == "eib":
+            config = replace(config, everywhere_ratio=2)
+        method = kind([config], [1], DATA.take(torch.tensor([1])))
+        seen[key] = []
+        step = method.step
+
+        def spy(draw, key=key, step=step) -> None:
+            seen[key].append(draw.observed().users * N_ITEMS + draw.observed().items)
+            step(draw)
+
+        method.step = spy  # type: ignore[method-assign]
+        train(method, _of(1), EngineConfig(max_epochs=2), 1)
+    assert len(seen["mf"]) == 36
+    for one, other in zip(seen["mf"], seen["eib"], strict=True):
+        assert torch.equal(one, other)
+
+
+def _of(seed: int) -> Validation:
+    row = torch.tensor([seed])
+    return Validation(VALIDATION.users[row], VALIDATION.items[row], VALIDATION.labels[row])
+
+
+def test_groups_share_shapes_and_fit_the_budget() -> None:
+    members = [
+        Member(point, seed, replace(BASE, embedding_size=size, learning_rate=rate))
+        for point, (size, rate) in enumerate([(4, 0.1), (8, 0.1), (4, 0.2)])
+        for seed in range(5)
+    ]
+    found = groups(members, lambda member: 10 * member.config.embedding_size, 170, torch.device("cpu"))
+    assert sorted(map(len, found)) == [1, 2, 2, 2, 4, 4]
+    assert sorted((m.point, m.seed) for stack in found for m in stack) == [
+        (m.point, m.seed) for m in sorted(members, key=lambda m: (m.point, m.seed))
+    ]
+    for stack in found:
+        assert len({m.config.embedding_size for m in stack}) == 1
+        assert sum(10 * m.config.embedding_size for m in stack) <= 170
+    with pytest.raises(BenchError, match=r"One member .*embedding size 8"):
+        groups(members, lambda member: 10 * member.config.embedding_size, 70, torch.device("cpu"))
+
+
+def test_the_planned_memory_covers_parameters_moments_and_best_copy() -> None:
+    method = methods.get("mf")([BASE], [0], DATA.take(torch.tensor([0])))
+    floats = sum(table.numel() for table in method.prediction.tables.values())
+    assert bytes_per_member(method, 200) > 4 * 5 * floats
