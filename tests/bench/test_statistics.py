@@ -1,0 +1,112 @@
+"""Paired statistics against SciPy, statsmodels and plain enumeration."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.errors import BenchError
+from bench.statistics import bootstrap_median, holm, paired, smallest_p, wilcoxon
+
+
+def enumerated(differences: list[int]) -> float:
+    """Two-sided p over all 2^n signs of the non-zero differences' mid-ranks."""
+    kept = [d for d in differences if d]
+    ranks = scipy.stats.rankdata(np.abs(kept))
+    least = min(sum(r for r, d in zip(ranks, kept, strict=True) if (d > 0) is side) for side in (True, False))
+    sums = [sum(itertools.compress(ranks, signs)) for signs in itertools.product((0, 1), repeat=len(kept))]
+    return min(1.0, 2 * sum(total <= least for total in sums) / len(sums))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(-4, 4), min_size=1, max_size=9))
+def test_wilcoxon_is_exact_with_ties_and_zeros(differences: list[int]) -> None:
+    p, _ = wilcoxon(np.array(differences) / 1000, np.zeros(len(differences)))
+    assert p == pytest.approx(enumerated(differences) if any(differences) else 1.0, abs=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(n=st.integers(1, 30), seed=st.integers(0, 2**31))
+def test_wilcoxon_is_scipys_without_ties(n: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    ours = rng.permutation(np.arange(1, n + 1)) * rng.choice([-1.0, 1.0], n)
+    expected = scipy.stats.wilcoxon(ours, method="exact")
+    assert wilcoxon(ours, np.zeros(n)) == pytest.approx((expected.pvalue, expected.statistic), rel=1e-12)
+
+
+def test_rounding_error_does_not_break_ties() -> None:
+    ours, reference = [0.3, 0.1, 0.5, 0.1 + 0.2], [0.2, 0.2, 0.4, 0.3]
+    assert len({abs(a - b) for a, b in zip(ours, reference, strict=True)}) > 2  # and yet:
+    assert wilcoxon(ours, reference) == wilcoxon([1, -1, 1, 0], [0, 0, 0, 0])
+
+
+def test_equal_values_differ_by_nothing() -> None:
+    assert wilcoxon([0.5, 0.6], [0.5, 0.6]) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("n", [1, 5, 6, 10, 20])
+def test_smallest_p_is_reached_by_one_sign(n: int) -> None:
+    assert wilcoxon(np.arange(1, n + 1), np.zeros(n))[0] == pytest.approx(smallest_p(n), rel=1e-12)
+
+
+def test_smallest_p_of_ten_and_of_five_seeds() -> None:
+    assert smallest_p(10) == pytest.approx(0.00195, abs=5e-6)
+    assert smallest_p(5) > 0.05
+
+
+@pytest.mark.parametrize(
+    ("ours", "reference", "said"),
+    [([1, 2], [1], "paired"), ([], [], "paired"), ([1, np.nan], [1, 2], "finite")],
+)
+def test_values_that_cannot_be_paired_are_refused(ours: list, reference: list, said: str) -> None:
+    with pytest.raises(BenchError, match=said):
+        wilcoxon(ours, reference)
+
+
+def test_paired_goes_by_seed_and_refuses_strangers() -> None:
+    ours, reference = paired({2: 0.2, 1: 0.1}, {1: 1.0, 2: 2.0})
+    assert (ours.tolist(), reference.tolist()) == ([0.1, 0.2], [1.0, 2.0])
+    with pytest.raises(BenchError, match="3, 4"):
+        paired({1: 0.1, 3: 0.2}, {1: 0.1, 4: 0.3})
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_holm_is_statsmodels(p_values: list[float]) -> None:
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    assert holm(p_values) == pytest.approx(multitest.multipletests(p_values, method="holm")[1], abs=1e-12)
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+
+
+def test_bootstrap_interval_holds_the_median_and_narrows_with_n() -> None:
+    few, many = (np.random.default_rng(0).normal(1, 1, n) for n in (10, 1000))
+    median, low, high = bootstrap_median(few, seed=1)
+    assert median == np.median(few)
+    assert few.min() <= low < median < high <= few.max()
+    assert bootstrap_median(few, seed=1) == (median, low, high)
+    _, lowest, highest = bootstrap_median(many, seed=1, resamples=1000)
+    # Of few values the interval's ends are some of these values, whatever the seed; of many they move.
+    assert bootstrap_median(many, seed=2, resamples=1000)[1:] != (lowest, highest)
+    assert highest - lowest < (high - low) / 3
+    assert lowest < np.median(many) < highest
+
+
+def test_bootstrap_covers_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    intervals = [bootstrap_median(rng.normal(0, 1, 25), seed, resamples=400)[1:] for seed in range(200)]
+    assert 0.88 <= np.mean([low <= 0 <= high for low, high in intervals]) <= 1.0
+
+
+def test_bootstrap_refuses_nothing_and_nan() -> None:
+    for values in ([], [0.1, np.nan]):
+        with pytest.raises(BenchError, match="bootstrap"):
+            bootstrap_median(values, seed=0)
