@@ -73,38 +73,28 @@ def load(config: Config, data_dir: Path) -> Ratings:
     expected = MANIFEST
     files = (expected.train, expected.test)
     paths = manifest.require(data_dir / "coat", [file.file for file in files], REMEDY)
-    biased, unbiased = (
-        _read(path, file, expected.n_users, expected.n_items) for path, file in zip(paths, files, strict=True)
-    )
-    return Ratings(
-        name="coat",
-        source="train.ascii and test.ascii of the release",
-        n_users=expected.n_users,
-        n_items=expected.n_items,
-        biased=biased,
-        unbiased=unbiased,
-        checksum=manifest.checksum(
-            *manifest.contents(biased, unbiased), name="coat", shape=(expected.n_users, expected.n_items)
-        ),
-        notes={"pairs_in_both": manifest.pairs_in_both(biased, unbiased, expected.n_items)},
-    )
+    shape = (expected.n_users, expected.n_items)
+    parts = [_read(path, file, *shape) for path, file in zip(paths, files, strict=True)]
+    biased, unbiased = (Interactions(part.users, part.items, part.values) for part in parts)
+    source = "train.ascii and test.ascii of the release"
+    return manifest.assemble("coat", source, shape, biased, unbiased, files=parts)
 
 
-def _read(path: Path, expected: MatrixFile, n_users: int, n_items: int) -> Interactions:
-    """The rated cells of one matrix, in row order."""
-    content, sha256 = manifest.read_bytes(path)
-    if sha256 != expected.sha256:
-        stars = "[0-5]"
-        bad = manifest.first_bad_line(content, rf"[ \t]*{stars}(?:[ \t]+{stars}){{{n_items - 1}}}[ \t]*")
+def _read(path: Path, expected: MatrixFile, n_users: int, n_items: int) -> manifest.Pairs:
+    """The rated cells of one matrix, in row order, with zero-based ids."""
+    text = manifest.read_text(path)
+    published = manifest.is_published(text, expected.sha256)
+    if not published:
+        bad = manifest.first_bad_line(text, rf"[ \t]*[0-5](?:[ \t]+[0-5]){{{n_items - 1}}}[ \t]*")
         if bad:
-            line, text = bad
-            words = text.split()
+            line, row = bad
+            words = row.split()
             wrong = [word for word in words if word not in set("012345")]
             found = repr(wrong[0][:20]) if wrong else f"{len(words)} numbers"
             raise manifest.line_error(path, line, f"{n_items} ratings of 0 to 5 separated by spaces", found)
-        rows = content.count(b"\n") + (not content.endswith(b"\n") and bool(content))
-        manifest.check_count(path, "rows", n_users, rows)
-    matrix = np.array(content.split(), dtype=np.float32).reshape(n_users, n_items)
+        manifest.check_count(path, "rows", n_users, manifest.count_lines(text))
+    matrix = np.array(text.split(), dtype=np.float32).reshape(n_users, n_items)
     users, items = np.nonzero(matrix)
     manifest.check_count(path, "rated cells", expected.rated, len(users))
-    return Interactions(users.astype(np.int64), items.astype(np.int64), matrix[users, items])
+    altered = "" if published or not expected.sha256 else path.name
+    return manifest.Pairs(users.astype(np.int64), items.astype(np.int64), matrix[users, items], altered)

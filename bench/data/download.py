@@ -2,8 +2,8 @@
 
 What is already there is kept. A download is unpacked into a folder of its own, read by the data
 set's loader, and moved into place only if every check holds, so that an interrupted run leaves no
-half data set. A complete archive is kept until its files are in place, an incomplete one is fetched
-again.
+half data set. A whole archive is kept until its files are in place; one that is cut off is fetched
+again from its start.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,12 +30,14 @@ class Download:
 
     known_hash: of the archive, as pooch takes it; None where nobody published one. Whatever is
     known about the archive, the files inside are checked by the loader.
+    files: what the loader reads. papers: the release's words about it, kept where there are any.
     """
 
     config: DatasetConfig
     url: str
     known_hash: str | None
     files: tuple[str, ...]
+    papers: tuple[str, ...]
 
 
 DOWNLOADS = {
@@ -42,7 +45,8 @@ DOWNLOADS = {
         coat.Config(name="coat"),
         "https://www.cs.cornell.edu/~schnabts/mnar/coat.zip",
         None,  # no hash of the archive is known; the loader checks the sha256 of the files inside
-        ("train.ascii", "test.ascii", "README.txt"),
+        ("train.ascii", "test.ascii"),
+        ("README.txt",),
     ),
     "kuairec": Download(
         # Only the release's own matrix is fetched: the literature's user.txt has no archive.
@@ -50,7 +54,8 @@ DOWNLOADS = {
         "https://zenodo.org/records/18164998/files/KuaiRec.zip",
         # Zenodo's own md5, known to us at second hand, from public projects that verify this archive.
         "md5:261550d472c48eff4990fb13c0e5bcf7",
-        ("small_matrix.csv", "LICENSE"),
+        ("small_matrix.csv",),
+        ("LICENSE",),
     ),
 }
 NOT_FETCHED: dict[str, tuple[DatasetConfig, str]] = {
@@ -62,32 +67,35 @@ def fetch(name: str, data_dir: Path) -> Ratings:
     """Download, check and put into place the files of one data set.
 
     Raises:
-        BenchError: pooch is not installed, the download fails, or a file is not the release's.
+        BenchError: pooch is not installed, the download fails, a file is not the release's, or
+            nothing can be written under `data_dir`.
     """
     wanted = DOWNLOADS[name]
-    archive = _retrieve(wanted, data_dir / ".downloads")
-    with tempfile.TemporaryDirectory(dir=data_dir, prefix=".unpacked-") as folder:
-        unpacked = Path(folder) / name
-        unpacked.mkdir()
-        try:
-            with zipfile.ZipFile(archive) as content:
-                for member in content.infolist():
-                    file = Path(member.filename).name
-                    if file in wanted.files and not member.is_dir():
-                        with content.open(member) as source, (unpacked / file).open("wb") as target:
-                            shutil.copyfileobj(source, target)
-            ratings = load(wanted.config, Path(folder))
-        except OSError as error:  # a full disk, for instance: nothing is wrong with the archive
-            raise BenchError(f"{archive} cannot be unpacked under {data_dir} ({error.strerror}).") from error
-        except (BenchError, zipfile.BadZipFile) as error:
-            archive.unlink()
-            reason = str(error).rstrip(".").replace(str(unpacked), archive.name)
-            raise BenchError(f"The archive of {wanted.url} is not the release ({reason}).") from error
-        place = data_dir / name
-        place.mkdir(exist_ok=True)
-        for path in unpacked.iterdir():
-            shutil.move(path, place / path.name)
-    archive.unlink()
+    place = data_dir / name
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        archive = _retrieve(wanted, data_dir)
+        with tempfile.TemporaryDirectory(dir=data_dir, prefix=".unpacked-") as folder:
+            unpacked = Path(folder) / name
+            try:
+                _unpack(archive, wanted, unpacked)
+                ratings = load(wanted.config, unpacked.parent)
+            except BenchError as error:
+                archive.unlink()
+                reason = str(error).rstrip(".").replace(f"{unpacked}{os.sep}", "")
+                raise BenchError(
+                    f"{wanted.url} is not the release ({reason}), so try again later, or unpack the release "
+                    f"into {place} yourself."
+                ) from error
+            place.mkdir(exist_ok=True)
+            for path in unpacked.iterdir():
+                path.replace(place / path.name)
+        archive.unlink()
+    except OSError as error:
+        raise BenchError(
+            f"{error.filename or data_dir} cannot be written ({error.strerror}), so make room for it or "
+            "choose another --data-dir."
+        ) from error
     return ratings
 
 
@@ -101,20 +109,40 @@ def _retrieve(wanted: Download, folder: Path) -> Path:
         found = pooch.retrieve(
             wanted.url,
             known_hash=wanted.known_hash,
-            fname=wanted.url.rsplit("/", 1)[-1],
+            fname=f".{wanted.config.name}.zip",
             path=folder,
             progressbar=sys.stderr.isatty(),
         )
     # requests' errors are OSErrors; pooch raises ValueError for a wrong hash or a missing tqdm.
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.strerror:  # of the file system: a full disk, for instance
+            raise
         response = getattr(error, "response", None)
         status = f" {response.status_code}" if response is not None else ""
         reason = "wrong hash" if "hash" in str(error) else f"{type(error).__name__}{status}"
         raise BenchError(
             f"{wanted.url} could not be downloaded ({reason}), so run `make data` again where there is a "
-            f"network, or unpack a copy of the archive into {folder.parent / wanted.config.name}."
+            f"network, or unpack a copy of the archive into {folder / wanted.config.name}."
         ) from error
     return Path(found)
+
+
+def _unpack(archive: Path, wanted: Download, folder: Path) -> None:
+    """Write the archive's wanted files into a new folder, whatever folder of the archive they lie in."""
+    folder.mkdir()
+    try:
+        with zipfile.ZipFile(archive) as content:
+            for member in content.namelist():
+                file = Path(member).name
+                if file in (*wanted.files, *wanted.papers) and not member.endswith("/"):
+                    with content.open(member) as source, (folder / file).open("wb") as target:
+                        shutil.copyfileobj(source, target)
+    # zipfile raises RuntimeError for an encrypted member or an unknown compression.
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise BenchError(f"{error}") from error
+    absent = [file for file in wanted.files if not (folder / file).is_file()]
+    if absent:
+        raise BenchError(f"it holds no {' and no '.join(absent)}")
 
 
 def _present(config: DatasetConfig, data_dir: Path) -> Ratings | None:
@@ -128,7 +156,7 @@ def _present(config: DatasetConfig, data_dir: Path) -> Ratings | None:
 def main(arguments: list[str] | None = None) -> int:
     """Fetch what is missing; the exit status is 1 if a data set that may be fetched is not there."""
     parser = argparse.ArgumentParser(prog="python -m bench.data.download", description="Fetch the data sets.")
-    parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("BENCH_DATA", "data")))
+    parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("BENCH_DATA") or "data"))
     parser.add_argument("names", nargs="*", metavar="NAME", help="coat, kuairec, yahoo_r3; default: all")
     options = parser.parse_args(arguments)
     data_dir: Path = options.data_dir
@@ -158,12 +186,6 @@ def _describe(name: str, data_dir: Path) -> str:
     present = _present(config, data_dir)
     if present is not None:
         return f"present under {data_dir / name} ({present.source})."
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BenchError(
-            f"{data_dir} cannot be created ({error.strerror}): choose another --data-dir."
-        ) from error
     return f"fetched to {data_dir / name} ({fetch(name, data_dir).source})."
 
 

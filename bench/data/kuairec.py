@@ -70,7 +70,7 @@ _LABELS = {
 
 
 def _file(
-    file: str, rows: int, columns: dict[str, str], *, header: bool = False, sha256: str = ""
+    file: str, rows: int, columns: dict[str, str], header: bool = False, **hashes: str
 ) -> manifest.PairFile:
     return manifest.PairFile(
         file=file,
@@ -82,13 +82,15 @@ def _file(
         items=(0, 10727),
         values=(0, np.inf),
         header=header,
-        sha256=sha256,
+        **hashes,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What the files hold. The sha256 of user.txt and of small_matrix.csv are not known to us."""
+    """What the files hold. Of user.txt only the blob in the literature's repositories is known to us,
+    of small_matrix.csv no hash.
+    """
 
     n_users: int
     n_items: int
@@ -102,7 +104,7 @@ class Manifest:
 MANIFEST = Manifest(
     n_users=1411,
     n_items=3327,
-    user=_file("user.txt", 201171, _TRIPLE),
+    user=_file("user.txt", 201171, _TRIPLE, git_blob="257906020db749726b6b20ea7db09e8e7bd49197"),
     random=_file(
         "random.txt",
         117113,
@@ -115,7 +117,7 @@ MANIFEST = Manifest(
         217226,
         _LABELS,
         header=True,
-        sha256="9203b414aa3d2a9a40eb1d252f2194bca2dcc8500120b4eba0300aacb7b5b039",
+        sha256="a4f924add02f8e81501d009f2b5e7ac76ce000285cc781c3a6a9ecaa9ff853d6",
     ),
     video_ids="small_matrix_video_ids.txt",
 )
@@ -202,12 +204,13 @@ def _split(config: Config, expected: Manifest, paths: list[Path]) -> Ratings:
     ):
         known.append(np.unique(np.concatenate(ids)))
         # A video without a rating in either file is possible; it is an id that nothing refers to.
-        if len(known[-1]) > n:
+        if len(known[-1]) > n or what == "users":
             manifest.check_count(paths[0], f"{what} in it and in {paths[1].name}", n, len(known[-1]))
     biased, unbiased = (_interactions(part, known[0], known[1]) for part in parts)
     notes: dict[str, float | str] = {"videos_without_rating": expected.n_items - len(known[1])}
     source = "split: user.txt and random.txt of the literature"
-    return _ratings(source, True, expected, biased, unbiased, notes, {})
+    shape = (expected.n_users, expected.n_items)
+    return manifest.assemble("kuairec", source, shape, biased, unbiased, files=parts, notes=notes)
 
 
 def _matrix(config: Config, expected: Manifest, paths: list[Path]) -> Ratings:
@@ -238,7 +241,16 @@ def _matrix(config: Config, expected: Manifest, paths: list[Path]) -> Ratings:
     parameters = {"unbiased_per_user": config.unbiased_per_user, **_rule(config)}
     source = f"{SIMULATED} (small_matrix.csv)"
     unbiased = _take(rated, np.flatnonzero(in_unbiased))
-    return _ratings(source, False, expected, _take(rest, drawn), unbiased, {}, parameters)
+    return manifest.assemble(
+        "kuairec",
+        source,
+        (expected.n_users, expected.n_items),
+        _take(rest, drawn),
+        unbiased,
+        files=[cells],
+        comparable=False,
+        parameters=parameters,
+    )
 
 
 def _labels(config: Config, expected: Manifest, paths: list[Path]) -> Ratings:
@@ -253,7 +265,7 @@ def _labels(config: Config, expected: Manifest, paths: list[Path]) -> Ratings:
             "needs small_matrix.csv or dataset.threshold=2."
         )
     positives = manifest.read_pairs(paths[0], expected.labels)
-    known_items = _read_ids(paths[1], expected.n_items)
+    known_items = _read_ids(paths[1], expected)
     test = manifest.read_pairs(paths[2], expected.random)
     known_users = np.unique(np.concatenate([test.users, positives.users]))
     manifest.check_count(paths[2], f"users in it and in {paths[0].name}", expected.n_users, len(known_users))
@@ -286,7 +298,17 @@ def _labels(config: Config, expected: Manifest, paths: list[Path]) -> Ratings:
     biased = Interactions(users, items, np.where(label[users, items], 2.0, 0.0).astype(np.float32))
     notes: dict[str, float | str] = {"values_of_biased": "2 for a watch ratio of at least 2, else 0"}
     source = f"{SIMULATED} (labels of the small matrix, random.txt)"
-    return _ratings(source, False, expected, biased, unbiased, notes, _rule(config))
+    return manifest.assemble(
+        "kuairec",
+        source,
+        shape,
+        biased,
+        unbiased,
+        files=[positives, test],
+        comparable=False,
+        parameters=_rule(config),
+        notes=notes,
+    )
 
 
 def _draw(config: Config, users: Ids, labels: NDArray[np.bool_], n_users: int) -> Ids:
@@ -317,41 +339,18 @@ def _take(interactions: Interactions, rows: Ids) -> Interactions:
     return Interactions(interactions.users[rows], interactions.items[rows], interactions.values[rows])
 
 
-def _read_ids(path: Path, n: int) -> Ids:
-    """A file of one id per line, ascending or not."""
-    content, _ = manifest.read_bytes(path)
-    bad = manifest.first_bad_line(content, manifest.WHOLE)
+def _read_ids(path: Path, expected: Manifest) -> Ids:
+    """The videos of the small matrix: a file of one id per line, ascending or not."""
+    text = manifest.read_text(path)
+    low, high = expected.random.items
+    wanted = f"a video_id of {low} to {high}"
+    bad = manifest.first_bad_line(text, manifest.WHOLE)
     if bad:
-        raise manifest.line_error(path, bad[0], "a video_id", manifest.quote(bad[1]))
-    ids = np.unique(np.array(content.split(), dtype=np.int64))
-    manifest.check_count(path, "different ids", n, len(ids))
-    return ids
-
-
-def _ratings(
-    source: str,
-    comparable: bool,
-    expected: Manifest,
-    biased: Interactions,
-    unbiased: Interactions,
-    notes: dict[str, float | str],
-    parameters: dict[str, float],
-) -> Ratings:
-    shape = (expected.n_users, expected.n_items)
-    return Ratings(
-        name="kuairec",
-        source=source,
-        n_users=expected.n_users,
-        n_items=expected.n_items,
-        biased=biased,
-        unbiased=unbiased,
-        checksum=manifest.checksum(
-            *manifest.contents(biased, unbiased), name="kuairec", shape=shape, source=source, **parameters
-        ),
-        comparable=comparable,
-        notes={
-            "pairs_in_both": manifest.pairs_in_both(biased, unbiased, expected.n_items),
-            **parameters,
-            **notes,
-        },
-    )
+        raise manifest.line_error(path, bad[0], wanted, manifest.quote(bad[1]))
+    ids = np.array(text.split(), dtype=np.int64)
+    wrong = np.flatnonzero((ids < low) | (ids > high))
+    if len(wrong):
+        raise manifest.line_error(path, int(wrong[0]) + 1, wanted, f"{ids[wrong[0]]}")
+    known = np.unique(ids)
+    manifest.check_count(path, "different ids", expected.n_items, len(known))
+    return known

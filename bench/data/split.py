@@ -42,7 +42,8 @@ def split(n_rows: int, seed: int, train: float = 0.05, validation: float = 0.05)
     for name, share in (("unbiased_train", train), ("unbiased_validation", validation)):
         if not 0 < share < 1:
             raise BenchError(f"protocol.{name} must lie between 0 and 1, but it is {share}.")
-    n_train, n_validation = int(n_rows * train), int(n_rows * validation)
+    # .29 of 100 rows is 29, although the product of the floats is a little less.
+    n_train, n_validation = (int(n_rows * share + 1e-9) for share in (train, validation))
     sizes = {"A": n_train, "validation": n_validation, "test": n_rows - n_train - n_validation}
     for part, size in sizes.items():
         if size < 1:

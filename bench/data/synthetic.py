@@ -101,13 +101,14 @@ def propensities(labels: NDArray[np.bool_], strength: Matrix, activity: Matrix) 
     favoured = labels == (strength > 0)[:, None]  # the cells that the user prefers to rate
     n_favoured = favoured.sum(1)
     n_other = labels.shape[1] - n_favoured
-    weight = np.exp(np.abs(strength))
-    # A row has two different propensities, high = c w and low = c / w, and only the high one can
-    # reach the bound; then the other cells carry the rest of the activity.
-    high = weight * activity / (n_favoured * weight + n_other / weight)
+    # A row has two different propensities, and only the high one can reach the bound; then the other
+    # cells carry the rest of the activity. The ratio low / high underflows to 0 for an extreme
+    # strength, where its inverse would overflow.
+    ratio = np.exp(-2 * np.abs(strength))
+    high = activity / np.maximum(n_favoured + n_other * ratio, 1e-9)  # below 1: nothing is favoured
     bounded = high > LARGEST_PROPENSITY
     high = np.where(bounded, LARGEST_PROPENSITY, high)
-    low = np.where(bounded, (activity - high * n_favoured) / np.maximum(n_other, 1), high / weight**2)
+    low = np.where(bounded, (activity - high * n_favoured) / np.maximum(n_other, 1), high * ratio)
     propensity: Matrix = np.where(favoured, high[:, None], low[:, None])
     return propensity
 

@@ -71,21 +71,8 @@ def load(config: Config, data_dir: Path) -> Ratings:
     expected = MANIFEST
     files = (expected.train, expected.test)
     paths = manifest.require(data_dir / "yahoo_r3", [file.file for file in files], REMEDY)
-    biased, unbiased = (_read(path, file) for path, file in zip(paths, files, strict=True))
-    return Ratings(
-        name="yahoo_r3",
-        source="train and test file of the release",
-        n_users=expected.n_users,
-        n_items=expected.n_items,
-        biased=biased,
-        unbiased=unbiased,
-        checksum=manifest.checksum(
-            *manifest.contents(biased, unbiased), name="yahoo_r3", shape=(expected.n_users, expected.n_items)
-        ),
-        notes={"pairs_in_both": manifest.pairs_in_both(biased, unbiased, expected.n_items)},
-    )
-
-
-def _read(path: Path, expected: manifest.PairFile) -> Interactions:
-    pairs = manifest.read_pairs(path, expected)
-    return Interactions(pairs.users - 1, pairs.items - 1, pairs.values)
+    parts = [manifest.read_pairs(path, file) for path, file in zip(paths, files, strict=True)]
+    biased, unbiased = (Interactions(part.users - 1, part.items - 1, part.values) for part in parts)
+    shape = (expected.n_users, expected.n_items)
+    source = "train and test file of the release"
+    return manifest.assemble("yahoo_r3", source, shape, biased, unbiased, files=parts)
