@@ -216,9 +216,13 @@ class Seeds:
             for seed in range(cell.seeds)
         ]
 
+        def moved(values: NDArray[Any]) -> Tensor:
+            # A copy: the loaders' arrays are not to be written to.
+            tensor = torch.tensor(values, device=device)
+            return tensor.to(dtype) if tensor.dtype in (torch.bool, torch.float32) else tensor
+
         def stacked(values: NDArray[Any], rows: list[NDArray[np.int64]]) -> Tensor:
-            tensor = torch.from_numpy(np.stack([values[each] for each in rows])).to(device)
-            return tensor.to(dtype) if tensor.dtype == torch.bool else tensor
+            return moved(np.stack([values[each] for each in rows]))
 
         def triple(rows: list[NDArray[np.int64]]) -> tuple[Tensor, Tensor, Tensor]:
             return (
@@ -243,20 +247,16 @@ class Seeds:
             n_items=ratings.n_items,
             seeds=tuple(range(cell.seeds)),
             seed_row=torch.arange(cell.seeds, device=device),
-            users=torch.from_numpy(ratings.biased.users).to(device),
-            items=torch.from_numpy(ratings.biased.items).to(device),
-            labels=torch.from_numpy(ratings.biased.values >= threshold).to(device, dtype),
+            users=moved(ratings.biased.users),
+            items=moved(ratings.biased.items),
+            labels=moved(ratings.biased.values >= threshold),
             unbiased_users=a_users,
             unbiased_items=a_items,
             unbiased_labels=a_labels,
-            propensity=None if truth is None else torch.from_numpy(truth.propensity).to(device, dtype),
+            propensity=None if truth is None else moved(truth.propensity),
         )
         test = [
-            (
-                torch.from_numpy(unbiased.users[each.test]).to(device),
-                torch.from_numpy(unbiased.items[each.test]).to(device),
-                labels[each.test],
-            )
+            (moved(unbiased.users[each.test]), moved(unbiased.items[each.test]), labels[each.test])
             for each in splits
         ]
         return cls(training, Validation(*triple([each.validation for each in splits])), test)

@@ -42,12 +42,14 @@ def register(arguments: Sequence[str] = ()) -> None:
     store.store(group="schema/sweep", name="sweep", node=SweepConfig)
     for name in data.names():
         store.store(group="schema/dataset", name=name, node=data.config_class(name))
-    extra = [methods.load_extra(path) for path in _extra_files(arguments)]
+    for path in _extra_files(arguments):
+        methods.load_extra(path)
     for key in methods.names():
-        store.store(group="schema/method", name=key, node=_schema(key))
-    for key in extra:
-        # A file from outside needs no YAML: the defaults of its dataclass are its configuration.
-        store.store(group="method", name=key, node=_schema(key))
+        node = _schema(key)
+        store.store(group="schema/method", name=key, node=node)
+        if not (CONF / "method" / f"{key}.yaml").is_file():
+            # A method needs no YAML: then the defaults of its dataclass are its configuration.
+            store.store(group="method", name=key, node=node)
 
 
 def _schema(key: str) -> type:
