@@ -51,6 +51,11 @@ class MF(Part):
         }
         super().__init__(tables, learning_rate, weight_decay, decoupled)
 
+    def fixed(self, pairs: Pairs) -> Tensor:
+        """Logits (G, B) of pairs that no gradient will flow through."""
+        with torch.no_grad():
+            return self(pairs)
+
     def __call__(self, pairs: Pairs) -> Tensor:
         """Logits (G, B) of pairs."""
         shape = pairs.users.shape
@@ -78,6 +83,68 @@ class MF(Part):
             return (dp * q + p * dq).sum(-1).view(shape) + biases(direction)
 
         return self.leaf((p * q).sum(-1).view(shape) + biases(self.tables), pull, push)
+
+
+class Heads(Part):
+    """Several logits on one pair of embeddings: h_t · (p_u ∘ q_i) + b_tu + b_ti + b_t, T heads t.
+
+    h starts at 1, so that each head starts as an `MF` without being one. Calling a part on pairs gives
+    logits (G, T, B).
+    """
+
+    def __init__(
+        self, method: Method, name: str, learning_rate: Tensor, weight_decay: Tensor, *, heads: int
+    ) -> None:
+        size, n_users, n_items = method.config.embedding_size, method.data.n_users, method.data.n_items
+        n, like = method.n_members, method.data.labels
+        tables = {
+            "users": normal(method, f"{name}/users", (n_users, size)),
+            "items": normal(method, f"{name}/items", (n_items, size)),
+            "heads": like.new_ones(n, heads, size),
+            "user_bias": like.new_zeros(n, heads, n_users),
+            "item_bias": like.new_zeros(n, heads, n_items),
+            "bias": like.new_zeros(n, heads),
+        }
+        super().__init__(tables, learning_rate, weight_decay)
+
+    def __call__(self, pairs: Pairs) -> Tensor:
+        """Logits (G, T, B) of pairs."""
+        g, b = pairs.users.shape
+        t = self.tables["heads"].shape[1]
+        users = flat_index(pairs.users, self.tables["users"].shape[1])
+        items = flat_index(pairs.items, self.tables["items"].shape[1])
+        p = self.tables["users"].flatten(0, 1).index_select(0, users).view(g, b, -1)
+        q = self.tables["items"].flatten(0, 1).index_select(0, items).view(g, b, -1)
+        # Positions in the flattened (G * T, n) tables of biases.
+        bias_of = {
+            name: flat_index(
+                index.unsqueeze(1).expand(g, t, b).reshape(g * t, b), self.tables[name].shape[-1]
+            )
+            for name, index in (("user_bias", pairs.users), ("item_bias", pairs.items))
+        }
+        heads = self.tables["heads"]
+
+        def biases(tables: Tables) -> Tensor:
+            user, item = (tables[name].flatten().index_select(0, index) for name, index in bias_of.items())
+            return (user + item).view(g, t, b) + tables["bias"].unsqueeze(-1)
+
+        def pull(gradient: Tensor, gradients: Tables) -> None:
+            product = gradient.transpose(1, 2) @ heads  # (G, B, D)
+            gradients["users"].flatten(0, 1).index_add_(0, users, (product * q).flatten(0, 1))
+            gradients["items"].flatten(0, 1).index_add_(0, items, (product * p).flatten(0, 1))
+            gradients["heads"] += gradient @ (p * q)
+            for name, index in bias_of.items():
+                gradients[name].flatten().index_add_(0, index, gradient.flatten())
+            gradients["bias"] += gradient.sum(-1)
+
+        def push(direction: Tables) -> Tensor:
+            dp = direction["users"].flatten(0, 1).index_select(0, users).view(g, b, -1)
+            dq = direction["items"].flatten(0, 1).index_select(0, items).view(g, b, -1)
+            along = (dp * q + p * dq) @ heads.transpose(1, 2) + (p * q) @ direction["heads"].transpose(1, 2)
+            return along.transpose(1, 2) + biases(direction)
+
+        logits = ((p * q) @ heads.transpose(1, 2)).transpose(1, 2).contiguous() + biases(self.tables)
+        return self.leaf(logits, pull, push)
 
 
 def normal(method: Method, stream: str, shape: tuple[int, ...]) -> Tensor:
@@ -154,6 +221,12 @@ def normalised(weights: Tensor, clip: Tensor) -> tuple[Tensor, Tensor]:
     return bound, 1 / torch.minimum(weights, bound.unsqueeze(-1)).mean(-1)
 
 
+def in_batch(weights: Tensor, clip: Tensor) -> Tensor:
+    """Weights (G, B) of observed pairs, normalised and clipped as in `normalised`, over the batch."""
+    bound, scale = normalised(weights, clip)
+    return torch.minimum(weights, bound.unsqueeze(-1)) * scale.unsqueeze(-1)
+
+
 def naive_bayes(data: TrainingData, clip: Tensor) -> LabelWeights:
     """Weights 1 / P(o = 1 | r), P(o | r) = P(r | o = 1) P(o = 1) / P(r), normalised.
 
@@ -227,3 +300,44 @@ def logistic_propensity(data: TrainingData, steps: int = 50) -> tuple[Tensor, Te
         b_u += (users - p @ item_size) / ((p * (1 - p)) @ item_size)
     dtype = data.labels.dtype
     return b_u[user_group].to(dtype), b_i[item_group].to(dtype)
+
+
+# --- What a record says about a method's weights and about A ----------------------------------------
+
+
+def observed_sample(data: TrainingData, n_members: int, at_most: int = 5000) -> Batch:
+    """An even sample of O, the same for every member."""
+    step = max(1, len(data.labels) // at_most)
+    labels = data.labels[::step].expand(n_members, -1)
+    users, items = data.users[::step].expand(n_members, -1), data.items[::step].expand(n_members, -1)
+    return Batch(users, items, labels, torch.ones_like(labels))
+
+
+def weight_diagnostics(weights: Tensor, density: float) -> dict[str, Tensor]:
+    """Of weights (G, n) of mean 1 over a sample of O: the propensities behind them and their spread.
+
+    propensity_min, propensity_max: of p = density / w. effective_sample_size: (sum w)^2 / (n sum w^2), 1
+    where all weights are equal. share_at_largest_weight: how often a clip binds, or one label's share.
+    """
+    largest = weights.max(-1, keepdim=True).values
+    at_largest = (weights >= largest * (1 - 1e-6)).to(weights.dtype).mean(-1)
+    mean, square = weights.mean(-1), weights.square().mean(-1)
+    return {
+        "propensity_min": density / largest.squeeze(-1),
+        "propensity_max": density / weights.min(-1).values,
+        "effective_sample_size": mean.square() / square,
+        "largest_weight": largest.squeeze(-1),
+        "share_at_largest_weight": at_largest,
+    }
+
+
+def coverage(data: TrainingData) -> dict[str, Tensor]:
+    """Shares (G,) of users and of items that have a rating in A."""
+    shares = {}
+    for name, index, n in (
+        ("users_reached", data.unbiased_users, data.n_users),
+        ("items_reached", data.unbiased_items, data.n_items),
+    ):
+        seen = data.unbiased_labels.new_zeros(len(index), n).scatter_(1, index, 1.0)
+        shares[name] = seen.mean(-1)[data.seed_row]
+    return shares
