@@ -56,6 +56,16 @@ class MF(Part):
         with torch.no_grad():
             return self(pairs)
 
+    def extremes(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Smallest and largest logit (G,) over pairs (N,) that all members share."""
+        lowest, highest = [], []
+        for chunk in torch.arange(len(users), device=users.device).split(20_000):
+            shape = (self.n_members, -1)
+            logits = self.fixed(Pairs(users[chunk].expand(shape), items[chunk].expand(shape)))
+            lowest.append(logits.min(-1).values)
+            highest.append(logits.max(-1).values)
+        return torch.stack(lowest).min(0).values, torch.stack(highest).max(0).values
+
     def __call__(self, pairs: Pairs) -> Tensor:
         """Logits (G, B) of pairs."""
         shape = pairs.users.shape
@@ -83,6 +93,28 @@ class MF(Part):
             return (dp * q + p * dq).sum(-1).view(shape) + biases(direction)
 
         return self.leaf((p * q).sum(-1).view(shape) + biases(self.tables), pull, push)
+
+
+class TwinMF(Part):
+    """Item vectors and item biases of their own over the users of an `MF` (CausE's treatment).
+
+    The twin's users are the base's, so a loss on its logits trains both parts.
+    """
+
+    def __init__(
+        self, method: Method, name: str, learning_rate: Tensor, weight_decay: Tensor, *, base: MF
+    ) -> None:
+        tables = {
+            "items": normal(method, f"{name}/items", tuple(base.tables["items"].shape[1:])),
+            "item_bias": torch.zeros_like(base.tables["item_bias"]),
+        }
+        super().__init__(tables, learning_rate, weight_decay)
+
+    def __call__(self, base: MF, pairs: Pairs) -> Tensor:
+        """Logits (G, B): the base's users and global bias, the twin's items."""
+        product = (base.rows("users", pairs.users) * self.rows("items", pairs.items)).sum(-1)
+        biases = base.rows("user_bias", pairs.users) + self.rows("item_bias", pairs.items)
+        return product + biases + base.whole("bias")
 
 
 class Heads(Part):

@@ -1,0 +1,86 @@
+"""CausE: two sets of item vectors, one for each kind of ratings, pulled together.
+
+    loss = mean_O ℓ(σ(f_c), r) + w_A · mean_A ℓ(σ(f_t), r) + λ · mean_O [i ∈ A] · ‖q_i − sg(q'_i)‖₁    (G,)
+
+    f_c(u, i) = p_u · q_i + b_u + b_i + b     control, of the observed ratings O; the one that predicts
+    f_t(u, i) = p_u · q'_i + b_u + b'_i + b   treatment, of the unbiased ratings A; users are shared
+
+Source: Bonner and Vasile, "Causal Embeddings for Recommendation", RecSys 2018, variant CausE-prod-C.
+
+Differences from the paper:
+1. The pull is one-way, control towards the treatment as it stands, and counts an item as often as it is
+   observed: so do the authors' code and all ports of it.
+2. Items without a rating in A keep random treatment vectors, to which the ports shrink the control vectors.
+   Here they are not pulled (`mask: true`); `mask: false` is the ports' behaviour.
+3. All of A is in every step. Means replace the ports' sums, so λ means the same on every data set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bench.engine.part import minimise
+from bench.engine.sampling import Batch, Draw
+from methods import register
+from methods.base import Method, MethodConfig, require
+from methods.parts import MF, TwinMF, coverage
+
+
+@register
+class CausE(Method):
+    """MF whose item vectors lean on those of the unbiased ratings."""
+
+    title = "CausE"
+    paper = "Bonner and Vasile, Causal Embeddings for Recommendation, RecSys 2018"
+    year = 2018
+    uses_unbiased = "yes"
+
+    @dataclass(kw_only=True)
+    class Config(MethodConfig):
+        """Fields of CausE."""
+
+        distance_weight: float = 0.01  # λ
+        unbiased_weight: float = 1.0  # w_A
+        mask: bool = True  # pull only items that have a rating in A
+
+        def check(self) -> None:
+            """See `MethodConfig.check`."""
+            super().check()
+            for name in ("distance_weight", "unbiased_weight"):
+                require(self, name, getattr(self, name) >= 0, "must be at least 0")
+
+    def build(self) -> None:
+        """The control model and, over its users, the treatment's items."""
+        self.prediction = self.part(MF, "prediction")
+        self.treatment = self.part(TwinMF, "treatment", base=self.prediction)
+        data = self.data
+        seen = data.unbiased_labels.new_zeros(len(data.seeds), data.n_items)
+        self.pulled = seen.scatter_(1, data.unbiased_items, 1.0)[data.seed_row]  # (G, I)
+        if not self.config.mask:
+            self.pulled = torch.ones_like(self.pulled)
+
+    def step(self, draw: Draw) -> None:
+        """One step of both sets of item vectors and the users."""
+        minimise((self.prediction, self.treatment), self.loss(draw.observed(), draw.unbiased()))
+
+    def loss(self, observed: Batch, unbiased: Batch) -> Tensor:
+        """The whole loss, (G,)."""
+        on_observed = self.pointwise(self.prediction(observed), observed.labels).mean(-1)
+        on_unbiased = self.pointwise(self.treatment(self.prediction, unbiased), unbiased.labels).mean(-1)
+        pull = self.pulled.gather(1, observed.items) * self.distance(observed.items)
+        config = self.config
+        return on_observed + config.unbiased_weight * on_unbiased + config.distance_weight * pull.mean(-1)
+
+    def distance(self, items: Tensor) -> Tensor:
+        """‖q_i − sg(q'_i)‖₁, (G, B)."""
+        control = self.prediction.rows("items", items)
+        with torch.no_grad():
+            treatment = self.treatment.rows("items", items)
+        return (control - treatment).abs().sum(-1)
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """See `coverage`."""
+        return coverage(self.data)
