@@ -117,6 +117,23 @@ class TwinMF(Part):
         return product + biases + base.whole("bias")
 
 
+class LogLinear(Part):
+    """Positive weights exp((a_u + a_i + a_k) / 5) of pairs of kind k, 1 at the start (AutoDebias)."""
+
+    def __init__(
+        self, method: Method, name: str, learning_rate: Tensor, weight_decay: Tensor, *, kinds: int = 2
+    ) -> None:
+        n, like = method.n_members, method.data.labels
+        sizes = {"users": method.data.n_users, "items": method.data.n_items, "kinds": kinds}
+        tables = {key: like.new_zeros(n, size) for key, size in sizes.items()}
+        super().__init__(tables, learning_rate, weight_decay, decoupled=True)
+
+    def __call__(self, pairs: Pairs, kind: Tensor) -> Tensor:
+        """Weights (G, B); kind: (G, B) int64."""
+        linear = self.rows("users", pairs.users) + self.rows("items", pairs.items)
+        return torch.exp((linear + self.rows("kinds", kind)) / 5)
+
+
 class Heads(Part):
     """Several logits on one pair of embeddings: h_t · (p_u ∘ q_i) + b_tu + b_ti + b_t, T heads t.
 

@@ -24,6 +24,7 @@ class Adam:
         decoupled: the decay shrinks the tables beside Adam's step, as in `torch.optim.AdamW`, instead of
             being added to the gradient. For parts whose gradients are so small that a coupled decay
             would drown them.
+        anchor: tables that a decoupled decay draws towards, instead of towards 0.
     """
 
     def __init__(
@@ -32,9 +33,11 @@ class Adam:
         learning_rate: Tensor,
         weight_decay: Tensor,
         decoupled: bool = False,
+        anchor: dict[str, Tensor] | None = None,
     ) -> None:
         self.tables = tables
         self.decoupled = decoupled
+        self.anchor = anchor or {}
         self._gradients: dict[str, Tensor] = {}
         self.first: dict[str, Tensor] = {}
         self.second: dict[str, Tensor] = {}
@@ -68,8 +71,12 @@ class Adam:
             self.second = {name: torch.zeros_like(table) for name, table in self.tables.items()}
         if self.decoupled:
             shrink = 1 - self.learning_rate * self.weight_decay
-            for table in self.tables.values():
-                table.mul_(shrink.view(-1, *[1] * (table.ndim - 1)))
+            for name, table in self.tables.items():
+                factor = shrink.view(-1, *[1] * (table.ndim - 1))
+                if name in self.anchor:
+                    table.copy_(self.anchor[name] + factor * (table - self.anchor[name]))
+                else:
+                    table.mul_(factor)
         if self._fused:
             self._step_fused()
         else:
@@ -112,7 +119,7 @@ class Adam:
     def take(self, members: Tensor) -> Self:
         """The members of the index (G',), in its order, with their moments."""
         twin = self._twin()
-        for name in ("tables", "_gradients", "first", "second"):
+        for name in ("tables", "anchor", "_gradients", "first", "second"):
             group: dict[str, Tensor] = getattr(self, name)
             setattr(twin, name, {key: table[members].contiguous() for key, table in group.items()})
         twin.learning_rate = self.learning_rate[members]

@@ -105,8 +105,15 @@ class Part:
     def restart(self, tables: Tables | None = None) -> None:
         """Starts Adam afresh, from other tables (G, ...) if they are given, and forgets all leaves."""
         adam = self.adam
-        self.adam = Adam(tables or adam.tables, adam.learning_rate, adam.weight_decay, adam.decoupled)
+        self.adam = Adam(
+            tables or adam.tables, adam.learning_rate, adam.weight_decay, adam.decoupled, adam.anchor
+        )
         self.leaves = []
+
+    def retune(self, learning_rate: Tensor, weight_decay: Tensor) -> None:
+        """Other rates (G,) from here on, with a decay that draws back to the present parameters."""
+        anchor = {name: table.clone() for name, table in self.tables.items()}
+        self.adam = Adam(self.tables, learning_rate, weight_decay, True, anchor)
 
     def moved(self, tables: Tables) -> Self:
         """This part with other parameters, for a look ahead; its Adam is not to be stepped."""

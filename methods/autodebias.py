@@ -1,0 +1,121 @@
+"""AutoDebias: weights and imputed labels are learned so that training with them does well on A.
+
+    upper:  min_φ  Σ_A ℓ(σ(f_θ'), r),    θ' = θ − η ∇_θ L(θ, φ)
+    lower:  L = mean_O w1 · ℓ(σ(f), r) + λ · (|D| / |O|) · mean_D w2 · ℓ(σ(f), m)        (G,)
+
+    w1 = exp((a_u + a_i + a_r) / 5) of observed pairs, w2 = exp((b_u + b_i + b_o) / 5) of all pairs,
+    m = σ(c) with one c for each of: missing, observed negative, observed positive. φ = {a, b, c}.
+
+Source: Chen et al., "AutoDebias: Learning to Debias for Recommendation", SIGIR 2021.
+
+Differences from the paper:
+1. Labels are 0 and 1 and outputs sigmoid, so m = σ(c) instead of tanh; o is an explicit mask, where a
+   port to labels 0 and 1 confuses missing with negative.
+2. The paper's blocks of users × items become batches of O and of D. λ is the weight of a pair of D beside one
+   of O, whatever the batches' sizes.
+3. The division by 5 is the authors' code's. All weights start at exactly 1.
+4. The virtual step is plain gradient descent on sums with a rate of its own; the true step is Adam. The meta
+   parts' decay is decoupled, since their gradients are small.
+5. w1 and w2 stay at 1 for `freeze_steps` steps (the authors' code waits 20 epochs), by default 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bench.engine.bilevel import virtual_step
+from bench.engine.part import Part, minimise
+from bench.engine.sampling import Batch, Draw
+from methods import register
+from methods.base import Method, MethodConfig, require
+from methods.parts import MF, LogLinear, coverage, observed_sample
+
+
+@register
+class AutoDebias(Method):
+    """MF under a meta-learned loss on the whole space."""
+
+    title = "AutoDebias"
+    paper = "Chen et al., AutoDebias: Learning to Debias for Recommendation, SIGIR 2021"
+    year = 2021
+    uses_unbiased = "yes"
+
+    @dataclass(kw_only=True)
+    class Config(MethodConfig):
+        """Fields of AutoDebias."""
+
+        everywhere_ratio: int = 1
+        missing_weight: float = 0.01  # λ
+        inner_rate: float = 0.01  # η, on losses that are summed over the batch
+        weight_learning_rate: float = 1e-3  # of w1 and w2
+        weight_weight_decay: float = 1e-2
+        label_learning_rate: float = 0.1  # of m
+        label_weight_decay: float = 1e-4
+        freeze_steps: int = 0
+
+        def check(self) -> None:
+            """See `MethodConfig.check`."""
+            super().check()
+            require(self, "everywhere_ratio", self.everywhere_ratio >= 1, "must be at least 1")
+            require(self, "inner_rate", self.inner_rate > 0, "must be above 0")
+            for name in ("missing_weight", "weight_learning_rate", "label_learning_rate", "freeze_steps"):
+                require(self, name, getattr(self, name) >= 0, "must be at least 0")
+
+    def build(self) -> None:
+        """The prediction model and the three outer parts."""
+        config = self.config
+        rates = {
+            "learning_rate": config.weight_learning_rate,
+            "weight_decay": config.weight_weight_decay,
+        }
+        self.prediction = self.part(MF, "prediction")
+        self.observed_weight = self.part(LogLinear, "observed_weight", **rates)
+        self.everywhere_weight = self.part(LogLinear, "everywhere_weight", **rates)
+        self.parts["imputed_label"] = self.imputed_label = Part(
+            {"logit": self.data.labels.new_zeros(self.n_members, 3)},
+            config.label_learning_rate,
+            config.label_weight_decay,
+            decoupled=True,
+        )
+
+    def step(self, draw: Draw) -> None:
+        """A step of the outer parts through a virtual one of the prediction model, then its true step."""
+        observed, everywhere, unbiased = draw.observed(), draw.everywhere(), draw.unbiased()
+        logits, logits_everywhere = self.prediction(observed), self.prediction(everywhere)
+        frozen = self.imputed_label.adam.steps < self.config.freeze_steps
+        weights = () if frozen else (self.observed_weight, self.everywhere_weight)
+        virtual_step(
+            (self.imputed_label, *weights),
+            self.prediction,
+            observed.labels.shape[-1] * self.lower(observed, everywhere, logits, logits_everywhere),
+            self.config.inner_rate,
+            lambda ahead: self.pointwise(ahead(unbiased), unbiased.labels).sum(-1),
+        )
+        minimise(self.prediction, self.lower(observed, everywhere, logits, logits_everywhere))
+
+    def lower(self, observed: Batch, everywhere: Batch, logits: Tensor, logits_everywhere: Tensor) -> Tensor:
+        """L, (G,)."""
+        w1 = self.observed_weight(observed, observed.labels.long())
+        w2 = self.everywhere_weight(everywhere, everywhere.observed.long())
+        kind = (everywhere.observed * (1 + everywhere.labels)).long()  # 0 missing, 1 negative, 2 positive
+        label = torch.sigmoid(self.imputed_label.whole("logit")).gather(1, kind)
+        on_observed = (w1 * self.pointwise(logits, observed.labels)).mean(-1)
+        on_everything = (w2 * self.pointwise(logits_everywhere, label)).mean(-1)
+        return on_observed + self.config.missing_weight / self.data.density * on_everything
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """m of each kind, the range of w1 over a sample of O, and `coverage`."""
+        label = torch.sigmoid(self.imputed_label.tables["logit"]).unbind(-1)
+        sample = observed_sample(self.data, self.n_members)
+        w1 = self.observed_weight(sample, sample.labels.long())
+        names = ("missing", "negative", "positive")
+        return {
+            **{f"imputed_label_{name}": value for name, value in zip(names, label, strict=True)},
+            "observed_weight_min": w1.min(-1).values,
+            "observed_weight_max": w1.max(-1).values,
+            "effective_sample_size": w1.mean(-1).square() / w1.square().mean(-1),
+            **coverage(self.data),
+        }
