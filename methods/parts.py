@@ -5,6 +5,7 @@ Shapes: G members, B pairs, D embedding size, U users, I items; |O| observed rat
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -134,6 +135,42 @@ class LogLinear(Part):
         return torch.exp((linear + self.rows("kinds", kind)) / 5)
 
 
+class MLP(Part):
+    """A small network for each member, ReLU between layers; its last layer starts at 0, so its output too.
+
+    Args:
+        sizes: of the input, the hidden layers and the output.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        name: str,
+        learning_rate: Tensor,
+        weight_decay: Tensor,
+        *,
+        sizes: tuple[int, ...],
+    ) -> None:
+        self.n_layers = len(sizes) - 1
+        tables: Tables = {}
+        n, like = method.n_members, method.data.labels
+        for layer, (wide, out) in enumerate(itertools.pairwise(sizes)):
+            last = layer == self.n_layers - 1
+            # He et al., 2015: keeps the scale of the activations from layer to layer.
+            weight = standard_normal(method, f"{name}/{layer}", (wide, out)) * (2 / wide) ** 0.5
+            tables[f"weight{layer}"] = torch.zeros_like(weight) if last else weight
+            tables[f"bias{layer}"] = like.new_zeros(n, 1, out)
+        super().__init__(tables, learning_rate, weight_decay)
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Outputs (G, B, last size) of inputs (G, B, first size)."""
+        for layer in range(self.n_layers):
+            inputs = inputs @ self.whole(f"weight{layer}") + self.whole(f"bias{layer}")
+            if layer < self.n_layers - 1:
+                inputs = torch.relu(inputs)
+        return inputs
+
+
 class Heads(Part):
     """Several logits on one pair of embeddings: h_t · (p_u ∘ q_i) + b_tu + b_ti + b_t, T heads t.
 
@@ -198,12 +235,17 @@ class Heads(Part):
 
 def normal(method: Method, stream: str, shape: tuple[int, ...]) -> Tensor:
     """Initial values (G, *shape), N(0, init_scale²), the same for members of one seed."""
+    standard = standard_normal(method, stream, shape)
+    return standard * method.config.init_scale.view(-1, *[1] * len(shape))
+
+
+def standard_normal(method: Method, stream: str, shape: tuple[int, ...]) -> Tensor:
+    """Standard normal values (G, *shape), the same for members of one seed."""
     standard: dict[int, Tensor] = {}
     for seed in method.seeds.tolist():
         if seed not in standard:
             standard[seed] = torch.randn(shape, generator=generator("initial", seed, stream))
-    stack = torch.stack([standard[seed] for seed in method.seeds.tolist()]).to(method.data.labels)
-    return stack * method.config.init_scale.view(-1, *[1] * len(shape))
+    return torch.stack([standard[seed] for seed in method.seeds.tolist()]).to(method.data.labels)
 
 
 # --- Weights of observed pairs, from propensities ---------------------------------------------------

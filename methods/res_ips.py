@@ -1,0 +1,119 @@
+"""Res-IPS: a residual on the propensity repairs hidden confounding, taught by a few unbiased ratings.
+
+    θ:     loss = E(θ) + β · mean_A e,    E = mean_O w · e,    w = 1 / p̃ of mean 1 over the batch        (G,)
+    ψ, ξ:  loss = L_prop + γ · L_con + 1e-4 · mean δ²
+           L_con = (E − mean_A e)², E and e with θ fixed
+
+    p̃ = σ(s_ψ + δ_ξ), at least density / 4: the nominal propensity and its residual, a small network on the
+    propensity model's embeddings. L_prop = mean_D BCE(o, σ(s_ψ)). e = ℓ(σ(f), r).
+
+Source: Li et al., "Removing Hidden Confounding in Recommendation: A Unified Multi-Task Learning Approach",
+NeurIPS 2023. Neither code nor pseudocode of it is public: this is our reading.
+
+With a hidden confounder, P(o = 1 | x) does not make IPS unbiased, but p̃*(x) = E[o e | x] / E[e | x] does, and
+A identifies E[e | x]: hence a residual on p that is learned from the gap to A, along with θ.
+
+Differences from the paper:
+1. As far as it is known: E is self-normalised, so that it lives on the scale of mean_A e. Without that, a
+   constant shift of p̃ would close the gap.
+2. ψ and ξ do not see E itself: minimising E in p̃ just raises p̃.
+3. L_con's gap is a running mean (momentum .9), with gradient 2 · sg(gap) · ∂E of the batch.
+4. The residual's last layer starts at 0, so training starts as IPS with the nominal propensity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bench.engine.part import Part, minimise
+from bench.engine.sampling import Batch, Draw, Pairs
+from methods import register
+from methods.base import require
+from methods.parts import MF, MLP, coverage, observed_sample, weight_diagnostics
+from methods.propensity import PropensityConfig, PropensityMethod, self_normalised
+
+MOMENTUM = 0.9  # of the gap's running mean
+RESIDUAL_PENALTY = 1e-4  # on the mean squared residual
+
+
+@register
+class ResIPS(PropensityMethod):
+    """Multi-task learning of prediction, propensity and the propensity's residual."""
+
+    title = "Res-IPS"
+    paper = "Li et al., Removing Hidden Confounding in Recommendation, NeurIPS 2023"
+    year = 2023
+    uses_unbiased = "yes"
+
+    @dataclass(kw_only=True)
+    class Config(PropensityConfig):
+        """Fields of Res-IPS."""
+
+        beta: float = 0.01  # β, of the unbiased ratings' own loss
+        gamma: float = 1e-3  # γ, of the consistency with them
+
+        def check(self) -> None:
+            """See `MethodConfig.check`."""
+            super().check()
+            for name in ("beta", "gamma"):
+                require(self, name, getattr(self, name) >= 0, "must be at least 0")
+
+    def build(self) -> None:
+        """Prediction, nominal propensity and its residual."""
+        self.prediction = self.part(MF, "prediction")
+        self.build_propensity()
+        self.residual = self.part(MLP, "residual", sizes=self.residual_sizes())
+        self.gap = self.data.labels.new_zeros(self.n_members)
+
+    def residual_sizes(self) -> tuple[int, ...]:
+        """Layers of a residual network on [p_u, q_i]."""
+        return (2 * self.config.embedding_size, self.config.embedding_size, 1)
+
+    def step(self, draw: Draw) -> None:
+        """Propensity and residual, then the prediction model."""
+        observed, everywhere, unbiased = draw.observed(), draw.everywhere(), draw.unbiased()
+        logits = self.prediction(observed)
+        error = self.pointwise(logits, observed.labels)
+        logits_unbiased = self.prediction(unbiased)
+        error_unbiased = self.pointwise(logits_unbiased, unbiased.labels).mean(-1)
+
+        nominal = self.propensity_loss(self.propensity(everywhere), everywhere)
+        delta = residual(self.residual, self.propensity, observed)
+        weights = self.weights(observed, delta)
+        consistency = self.consistency((weights * error.detach()).mean(-1), error_unbiased.detach())
+        penalty = RESIDUAL_PENALTY * delta.square().mean(-1)
+        minimise((self.propensity, self.residual), nominal + self.config.gamma * consistency + penalty)
+
+        with torch.no_grad():
+            delta = residual(self.residual, self.propensity, observed)
+            weights = self.weights(observed, delta)
+        minimise(self.prediction, (weights * error).mean(-1) + self.config.beta * error_unbiased)
+
+    def weights(self, observed: Batch, delta: Tensor) -> Tensor:
+        """w, (G, B)."""
+        return self_normalised(self.inverse(self.propensity(observed) + delta))
+
+    def consistency(self, estimate: Tensor, on_unbiased: Tensor) -> Tensor:
+        """L_con (G,), up to a constant: its gradient is 2 · sg(running gap) · ∂estimate."""
+        self.gap = running(self.gap, estimate - on_unbiased)
+        return 2 * self.gap * estimate
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """See `weight_diagnostics` and `coverage`; and the running gap to A."""
+        sample = observed_sample(self.data, self.n_members)
+        weights = self.weights(sample, residual(self.residual, self.propensity, sample))
+        return {**weight_diagnostics(weights, self.data.density), **coverage(self.data)}
+
+
+def residual(network: MLP, model: Part, pairs: Pairs) -> Tensor:
+    """A residual network's output (G, B) on the embeddings of the model that it corrects."""
+    rows = (model.rows("users", pairs.users), model.rows("items", pairs.items))
+    return network(torch.cat(rows, -1)).squeeze(-1)
+
+
+def running(mean: Tensor, value: Tensor) -> Tensor:
+    """The next running mean, (G,); no gradient flows through it."""
+    return MOMENTUM * mean + (1 - MOMENTUM) * value.detach()
