@@ -285,6 +285,7 @@ class Trained:
     test: dict[str, Any]  # metrics; empty where the test set was not looked at
     per_user: dict[str, NDArray[np.float32]]  # NDCG and Recall of each test user
     users: NDArray[np.int64]  # those users
+    user_arrays: dict[str, NDArray[np.float32]]  # what the method says about every user, (U,) each
 
 
 class Trainer:
@@ -342,6 +343,7 @@ class Trainer:
                 test={},
                 per_user={},
                 users=np.zeros(0, np.int64),
+                user_arrays={},
             )
             if look_at_test and not diverged:
                 self._test(trained, outcome.method.take(torch.tensor([place])))
@@ -353,6 +355,10 @@ class Trainer:
         users, items, labels = self.seeds.test[trained.member.seed]
         with torch.no_grad():
             scores = method.score(Pairs(users[None], items[None]))[0]
+            arrays = method.user_arrays()
+        trained.user_arrays = {
+            name: value[0].cpu().numpy().astype(np.float32) for name, value in arrays.items()
+        }
         ranking = Ranking(users, labels, self.cell.dataset.k)
         ndcg, recall = ranking.per_user(scores)
         trained.test = {"auc": float(auc(scores, labels)), "ndcg": {}, "recall": {}}
@@ -504,7 +510,7 @@ def _record(
 
 
 def _arrays(validation: NDArray[np.float64], chosen: list[Trained]) -> dict[str, NDArray[Any]]:
-    """Curves (S, E) of the chosen point's last phase, the points' AUC (P, S) and per-user metrics."""
+    """Curves (S, E) of the chosen point's last phase, the points' AUC (P, S), per-user numbers."""
 
     def padded(curves: list[NDArray[Any]]) -> NDArray[np.float32]:
         table = np.full((len(curves), max(map(len, curves))), np.nan, np.float32)
@@ -519,6 +525,8 @@ def _arrays(validation: NDArray[np.float64], chosen: list[Trained]) -> dict[str,
     }
     for name in chosen[0].losses:
         arrays[f"loss_{name}"] = padded([each.losses[name] for each in chosen])
+    for name in chosen[0].user_arrays:
+        arrays[f"user_{name}"] = np.stack([each.user_arrays[name] for each in chosen])
     for each in chosen:
         seed = each.member.seed
         arrays[f"users_{seed}"] = each.users.astype(np.int32)

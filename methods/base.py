@@ -194,6 +194,10 @@ class Method:
         """Numbers about each trained member that a record keeps, name → (G,)."""
         return {}
 
+    def user_arrays(self) -> dict[str, Tensor]:
+        """Numbers about each user that a record keeps, name → (G, U)."""
+        return {}
+
     def take(self, members: Tensor) -> Self:
         """The members of the index (G',), in their present state."""
         return _take(self, members)

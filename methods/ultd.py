@@ -1,0 +1,223 @@
+"""Unlearning to debias (ULTD): the parts that its two rows, `ultd_jl` and `ultd_tp`, share.
+
+    L_A(u) = mean over u's pairs in A of ℓ(f, r)                    unbiased loss of a user
+    α_u    = σ(s_u · L_A(u) + b_u),  s_u > 0                        user unlearning rate
+    L_g(φ) = − mean_D (f − g)² + λ · Ω(g),  θ fixed                 error-maximising pseudo-labels
+    L_f(θ, ψ) = (1/m) Σ_u mean_{O_u} [ α_u · ℓ(f, g) + (1 − α_u) · ℓ(f, r) ],  φ fixed
+
+    f = σ(logit of θ), g = σ(logit of φ), ψ = {s_u, b_u}; ℓ(f, r) = (f − r)² (`loss: mse`).
+
+Source: Li and Sui, "Causal Recommendation via Machine Unlearning with a Few Unbiased Data": "Methodology"
+and Algorithm 1. What the paper leaves open is a field of `ULTDConfig`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bench.engine.part import Part, minimise
+from bench.engine.sampling import Batch, Draw, Pairs
+from methods.base import Method, MethodConfig, Shared, one_of, require
+from methods.parts import MF, MLP, coverage
+
+START_SCALE = 0.5413248546129181  # softplus of it is 1: s_u at the start
+UNDECIDED = 0.25  # squared error of a prediction of one half: L_A(u) of `no_unbiased`
+
+
+@dataclass(kw_only=True)
+class ULTDConfig(MethodConfig):
+    """Fields of both rows. The paper's β is `weight_decay`, the L2 of θ, as in every other row."""
+
+    loss: str = "mse"
+    everywhere_ratio: int = 1
+    rate: str = "table"  # free s_u, b_u per user (equation 2) | network: of the user's embedding
+    layers: int = 1  # hidden layers of the network
+    rate_factor: float = 1.0  # learning rate of ψ over that of θ
+    rate_start: float = -2.0  # b_u at the start
+    gamma: float = 1e-5  # γ, L2 of ψ
+    penalty: float = 1e-3  # λ
+    omega: str = "rows"  # Ω: squared norm of what g reads for a pair | all: weight decay of φ
+    users_without: str = "mean"  # L_A(u) of users without a rating in A: mean | zero | skip (α_u = 0)
+    user_mean: str = "estimate"  # of pairs weighted |O| / (m n_u) | batch: mean within the batch
+    f_steps: int = 1
+    g_steps: int = 1
+    unbiased_weight: float = 0.0  # of a direct term mean_A ℓ(f, r), the other reading of β
+    no_unbiased: bool = False  # L_A(u) is a constant: A is not used
+    detach_unbiased_loss: bool = False  # no gradient reaches θ through α_u
+    missing_weight: float = 0.0  # of a whole-space term as in `eib.py`, which the paper does not have
+    imputed_label: float = 0.1  # of that term
+
+    def check(self) -> None:
+        """See `MethodConfig.check`."""
+        super().check()
+        one_of(self, "rate", ("table", "network"))
+        one_of(self, "omega", ("rows", "all"))
+        one_of(self, "users_without", ("mean", "zero", "skip"))
+        one_of(self, "user_mean", ("estimate", "batch"))
+        for name in ("everywhere_ratio", "layers", "f_steps"):
+            require(self, name, getattr(self, name) >= 1, "must be at least 1")
+        for name in ("rate_factor", "gamma", "penalty", "g_steps", "unbiased_weight", "missing_weight"):
+            require(self, name, getattr(self, name) >= 0, "must be at least 0")
+        require(self, "imputed_label", 0 <= self.imputed_label <= 1, "must lie in 0 to 1")
+
+
+class ULTD(Method):
+    """f, g and ψ, and a step of each loss."""
+
+    paper = "Li and Sui, Causal Recommendation via Machine Unlearning with a Few Unbiased Data"
+    year = 2025
+    uses_unbiased = "yes"
+
+    def build(self) -> None:
+        """Prediction, pseudo-labels and unlearning rates; the weight of a user's pairs, (U,)."""
+        config, data = self.config, self.data
+        self.prediction = self.part(MF, "prediction")
+        none = torch.zeros_like(config.penalty)
+        decay = config.penalty if config.omega == "all" else none
+        self.pseudo_label = self.part(MF, "pseudo_label", weight_decay=decay)
+        rates = {"learning_rate": config.learning_rate * config.rate_factor, "weight_decay": config.gamma}
+        if config.rate == "network":
+            sizes = (*[config.embedding_size] * (1 + config.layers), 2)
+            self.rates: Part = self.part(MLP, "rates", **rates, sizes=sizes)
+        else:
+            self.rates = self.part(_RateTable, "rates", **rates)
+        self.whole_space = bool((config.missing_weight > 0).any())  # asked once, not in each step
+        counts = torch.bincount(data.users, minlength=data.n_users).to(data.labels)
+        self.pair_weight = Shared(len(data.labels) / ((counts > 0).sum() * counts.clamp_min(1)))
+
+    # --- The loss of f and ψ ---
+
+    def step_prediction(self, draw: Draw) -> None:
+        """One step of L_f in θ and ψ."""
+        observed, unbiased = draw.observed(), self.unbiased_batch(draw)
+        logits, logits_unbiased = self.prediction(observed), self.prediction(unbiased)
+        error_unbiased = self.pointwise(logits_unbiased, unbiased.labels)
+        rate = self.rate(observed.users, *self.unbiased_loss(unbiased, error_unbiased))
+        loss = self.loss(observed, logits, rate)
+        loss = loss + self.config.unbiased_weight * error_unbiased.mean(-1)
+        if self.whole_space:
+            everywhere = draw.everywhere()
+            imputed = self.config.imputed_label.unsqueeze(-1).expand_as(everywhere.labels)
+            missing = self.pointwise(self.prediction(everywhere), imputed).mean(-1)
+            loss = loss + self.config.missing_weight / self.data.density * missing
+        minimise((self.prediction, self.rates), loss)
+
+    def loss(self, observed: Batch, logits: Tensor, rate: Tensor) -> Tensor:
+        """L_f on a batch of O, (G,), given α of its users, (G, B)."""
+        pseudo = torch.sigmoid(self.pseudo_label.fixed(observed))
+        kept = self.pointwise(logits, observed.labels)
+        unlearned = self.pointwise(logits, pseudo)
+        per_pair = rate * unlearned + (1 - rate) * kept
+        if self.config.user_mean == "estimate":
+            return (self.pair_weight.value[observed.users] * per_pair).mean(-1)
+        ones = torch.ones_like(per_pair)
+        counts = ones.new_zeros(len(ones), self.data.n_users).scatter_add(1, observed.users, ones)
+        weight = 1 / counts.gather(1, observed.users)
+        return (weight * per_pair).sum(-1) / weight.sum(-1)
+
+    def unbiased_batch(self, draw: Draw) -> Batch:
+        """All of A, or where that is more than four batches, a stretch of it that moves on with each step."""
+        whole = draw.unbiased()
+        n, size = whole.labels.shape[-1], 4 * self.config.batch_size
+        if n <= size:
+            return whole
+        columns = torch.arange(size, device=self.device) + self.prediction.adam.steps * size
+        columns = columns % n
+        return Batch(*(each[:, columns] for each in (whole.users, whole.items, whole.labels, whole.observed)))
+
+    def unbiased_loss(self, unbiased: Batch, error: Tensor) -> tuple[Tensor, Tensor]:
+        """L_A(u) and whether u has a rating in the batch of A, (G, U) each."""
+        empty = error.new_zeros(len(error), self.data.n_users)
+        counts = empty.scatter_add(1, unbiased.users, torch.ones_like(error))
+        has = (counts > 0).to(error.dtype)
+        if self.config.no_unbiased:
+            return torch.full_like(empty, UNDECIDED), torch.ones_like(has)
+        loss = empty.scatter_add(1, unbiased.users, error) / counts.clamp_min(1)
+        if self.config.detach_unbiased_loss:
+            loss = loss.detach()
+        if self.config.users_without == "mean":
+            mean = (loss.detach() * has).sum(-1) / has.sum(-1).clamp_min(1)
+            loss = torch.where(has > 0, loss, mean.unsqueeze(-1))
+        return loss, has
+
+    def rate(self, users: Tensor, unbiased_loss: Tensor, has: Tensor) -> Tensor:
+        """α of users (G, B), (G, B)."""
+        scale, shift = self.platt(users)
+        rate = torch.sigmoid(scale * unbiased_loss.gather(1, users) + shift)
+        return rate * has.gather(1, users) if self.config.users_without == "skip" else rate
+
+    def platt(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """s and b of users (G, B), (G, B) each."""
+        if self.config.rate == "network":
+            with torch.no_grad():
+                embedding = self.prediction.rows("users", users)
+            raw, moved = self.rates(embedding).unbind(-1)  # type: ignore[operator]
+        else:
+            raw, moved = self.rates.rows("scale", users), self.rates.rows("shift", users)
+        start = self.config.rate_start.unsqueeze(-1)
+        return functional.softplus(START_SCALE + raw), start + moved
+
+    # --- The loss of g ---
+
+    def step_pseudo_label(self, draw: Draw) -> None:
+        """`g_steps` steps of L_g in φ on a batch of D."""
+        everywhere = draw.everywhere()
+        predicted = torch.sigmoid(self.prediction.fixed(everywhere))
+        for _ in range(self.config.g_steps):
+            apart = predicted - torch.sigmoid(self.pseudo_label(everywhere))
+            loss = -apart.square().mean(-1)
+            if self.config.omega == "rows":
+                loss = loss + self.config.penalty * self.squared_rows(everywhere)
+            minimise(self.pseudo_label, loss)
+
+    def squared_rows(self, pairs: Pairs) -> Tensor:
+        """Ω, (G,): mean over pairs of the squared norms of g's rows."""
+        part = self.pseudo_label
+        p, q = part.rows("users", pairs.users), part.rows("items", pairs.items)
+        b_u, b_i = part.rows("user_bias", pairs.users), part.rows("item_bias", pairs.items)
+        norms = p.square().sum(-1) + q.square().sum(-1) + b_u.square() + b_i.square()
+        # The global bias is a row that every pair has; left out, g would run to 1 or 0 through it alone.
+        return norms.mean(-1) + part.whole("bias").squeeze(-1).square()
+
+    # --- What a record keeps ---
+
+    def user_arrays(self) -> dict[str, Tensor]:
+        """α_u and its inputs, (G, U) each; `has_unbiased` is 1 for users with a rating in A."""
+        data = self.data
+        row = data.seed_row
+        labels = data.unbiased_labels[row]
+        users, items = data.unbiased_users[row], data.unbiased_items[row]
+        unbiased = Batch(users, items, labels, torch.zeros_like(labels))
+        loss, has = self.unbiased_loss(unbiased, self.pointwise(self.prediction.fixed(unbiased), labels))
+        everybody = torch.arange(data.n_users, device=self.device).expand(self.n_members, -1)
+        scale, shift = self.platt(everybody)
+        return {
+            "alpha": self.rate(everybody, loss, has),
+            "scale": scale,
+            "shift": shift,
+            "unbiased_loss": loss,
+            "has_unbiased": has,
+        }
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """α's mean and quantiles over users, and `coverage`."""
+        alpha = self.user_arrays()["alpha"]
+        tenths = torch.quantile(alpha, torch.tensor([0.1, 0.5, 0.9]).to(alpha), dim=-1)
+        names = ("alpha_tenth", "alpha_median", "alpha_nine_tenths")
+        return {
+            "alpha_mean": alpha.mean(-1),
+            **dict(zip(names, tenths, strict=True)),
+            **coverage(self.data),
+        }
+
+
+class _RateTable(Part):
+    """s_u and b_u of each user, as deviations from their start."""
+
+    def __init__(self, method: Method, name: str, learning_rate: Tensor, weight_decay: Tensor) -> None:
+        zeros = method.data.labels.new_zeros(method.n_members, method.data.n_users)
+        super().__init__({"scale": zeros, "shift": zeros.clone()}, learning_rate, weight_decay)

@@ -1,0 +1,337 @@
+"""ULTD equation by equation, in float64."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+import methods
+from bench.config import EngineConfig
+from bench.engine.training import Validation, train
+from tests.methods.small import (
+    Whole,
+    all_observed,
+    all_unbiased,
+    built,
+    data,
+    gradients,
+    plain_logits,
+    stir,
+    taken,
+)
+
+EXACT = {"rtol": 1e-10, "atol": 1e-12}
+ROWS = ["ultd_jl", "ultd_tp"]
+
+
+def set_rate(method: Any, shift: float) -> None:
+    """α_u near 0 (a very negative shift) or 1 for everybody."""
+    method.rates.tables["scale"].zero_()
+    method.rates.tables["shift"].fill_(shift)
+
+
+def by_hand(method: Any, alpha: Tensor) -> Tensor:
+    """L_f as the paper sums it: user by user. alpha: (G, U)."""
+    total = []
+    f = torch.sigmoid(plain_logits(method.prediction.tables, all_observed(method)))
+    g = torch.sigmoid(plain_logits(method.pseudo_label.tables, all_observed(method)))
+    r, users = method.data.labels, method.data.users
+    for member in range(2):
+        per_user = []
+        for user in users.unique():
+            own = users == user
+            unlearned = (f[member, own] - g[member, own]).square().mean()
+            kept = (f[member, own] - r[own]).square().mean()
+            per_user.append(alpha[member, user] * unlearned + (1 - alpha[member, user]) * kept)
+        total.append(torch.stack(per_user).mean())
+    return torch.stack(total)
+
+
+def loss_of(method: Any) -> Tensor:
+    """The method's own L_f on all of O and A."""
+    observed, unbiased = all_observed(method), all_unbiased(method)
+    error = method.pointwise(method.prediction(unbiased), unbiased.labels)
+    rate = method.rate(observed.users, *method.unbiased_loss(unbiased, error))
+    return method.loss(observed, method.prediction(observed), rate)
+
+
+@pytest.mark.parametrize("user_mean", ["estimate", "batch"])
+@pytest.mark.parametrize("users_without", ["mean", "zero", "skip"])
+def test_the_loss_is_equation_four(user_mean: str, users_without: str) -> None:
+    method = built("ultd_jl", user_mean=user_mean, users_without=users_without, loss="mse")
+    f_a = torch.sigmoid(plain_logits(method.prediction.tables, all_unbiased(method)))
+    unbiased = all_unbiased(method)
+    alpha = torch.zeros(2, 6, dtype=torch.float64)
+    softplus, start = torch.nn.functional.softplus, np.log(np.e - 1)
+    for member in range(2):
+        losses = {}
+        for user in range(6):
+            own = unbiased.users[member] == user
+            if own.any():
+                losses[user] = (f_a[member, own] - unbiased.labels[member, own]).square().mean()
+        mean = torch.stack(list(losses.values())).mean()
+        for user in range(6):
+            other = {"mean": mean, "zero": torch.zeros(()).double(), "skip": mean}[users_without]
+            loss = losses.get(user, other)
+            scale = softplus(start + method.rates.tables["scale"][member, user])
+            alpha[member, user] = torch.sigmoid(scale * loss - 2 + method.rates.tables["shift"][member, user])
+            if users_without == "skip" and user not in losses:
+                alpha[member, user] = 0
+    assert_close(method.user_arrays()["alpha"], alpha, **EXACT)
+    assert_close(loss_of(method).detach(), by_hand(method, alpha), **EXACT)
+
+
+def test_mini_batches_estimate_the_papers_mean_over_users() -> None:
+    method = built("ultd_jl")
+    whole = all_observed(method)
+    rate = torch.linspace(0.1, 0.9, 6, dtype=torch.float64).expand(2, -1)
+    pieces = [taken(whole, list(range(start, start + 7))) for start in (0, 7)]
+    with torch.no_grad():
+        found = [
+            method.loss(piece, method.prediction(piece), rate.gather(1, piece.users)) for piece in pieces
+        ]
+    assert_close(torch.stack(found).mean(0), by_hand(method, rate), **EXACT)
+
+
+def test_alpha_is_between_zero_and_one_and_rises_with_the_unbiased_loss() -> None:
+    method = built("ultd_jl", spread=1.5)
+    users = torch.arange(6).expand(2, -1)
+    ones = torch.ones(2, 6, dtype=torch.float64)
+    rates = [method.rate(users, loss * ones, ones) for loss in (0.0, 0.1, 0.5, 1.0)]
+    for low, high in itertools.pairwise(rates):
+        assert bool((low < high).all())
+    assert bool((rates[0] > 0).all() and (rates[-1] < 1).all())
+
+
+def test_alpha_zero_is_mf_averaged_over_users() -> None:
+    method = built("ultd_jl")
+    set_rate(method, -80.0)
+    assert_close(loss_of(method).detach(), by_hand(method, torch.zeros(2, 6).double()), **EXACT)
+
+
+def test_alpha_one_uses_no_observed_label() -> None:
+    from dataclasses import replace
+
+    moved = []
+    for flip in (False, True):
+        one = data()
+        one = replace(one, labels=1 - one.labels) if flip else one
+        method = built("ultd_jl", one, detach_unbiased_loss=True)
+        set_rate(method, 80.0)
+        method.step_prediction(Whole(method))
+        moved.append({name: table.clone() for name, table in method.prediction.tables.items()})
+    for name in moved[0]:
+        assert_close(moved[0][name], moved[1][name], **EXACT)
+    # With α near 0 the labels do count.
+    method = built("ultd_jl", one)
+    set_rate(method, -80.0)
+    method.step_prediction(Whole(method))
+    assert not torch.allclose(method.prediction.tables["users"], moved[0]["users"])
+
+
+@pytest.mark.parametrize(("constant", "limit"), [(0.2, 1.0), (0.8, 0.0)])
+def test_pseudo_labels_oppose_a_constant_prediction(constant: float, limit: float) -> None:
+    method = built("ultd_jl", spread=0.0, learning_rate=0.1, penalty=0.0)
+    for table in method.prediction.tables.values():
+        table.zero_()
+    method.prediction.tables["bias"].fill_(float(np.log(constant / (1 - constant))))
+    for _ in range(300):
+        method.step_pseudo_label(Whole(method))
+    everything = Whole(method).everywhere()
+    found = torch.sigmoid(method.pseudo_label.fixed(everything))
+    assert_close(found, torch.full_like(found, limit), rtol=0, atol=0.02)
+    assert not method.prediction.leaves  # f is fixed: nothing of it was recorded
+
+
+def test_the_penalty_holds_the_pseudo_labels_back() -> None:
+    reach = []
+    for omega, penalty in (("rows", 0.0), ("rows", 1.0), ("all", 1.0)):
+        method = built("ultd_jl", spread=0.0, learning_rate=0.1, penalty=penalty, omega=omega)
+        method.prediction.tables["bias"].fill_(-1.0)
+        for _ in range(100):
+            method.step_pseudo_label(Whole(method))
+        reach.append(float(torch.sigmoid(method.pseudo_label.fixed(Whole(method).everywhere())).mean()))
+    assert reach[0] > 0.9
+    assert reach[1] < 0.8 and reach[2] < 0.8
+
+
+def test_the_gradient_through_alpha_is_the_closed_form() -> None:
+    """α (1 − α) s [err_g − err_r] ∂L_A / ∂θ, weighted over users; nothing of it where it is detached."""
+    method = built("ultd_jl")
+    full = gradients(method.prediction, loss_of(method))
+    method.prediction.leaves = []
+    detached = built("ultd_jl", detach_unbiased_loss=True)
+    without = gradients(detached.prediction, loss_of(detached))
+
+    arrays = method.user_arrays()
+    unbiased, observed = all_unbiased(method), all_observed(method)
+    free = {name: table.clone().requires_grad_() for name, table in method.prediction.tables.items()}
+    f = torch.sigmoid(plain_logits(free, observed)).detach()
+    g = torch.sigmoid(plain_logits(method.pseudo_label.tables, observed))
+    total = torch.zeros(2, dtype=torch.float64)
+    error = (torch.sigmoid(plain_logits(free, unbiased)) - unbiased.labels).square()
+    m = len(method.data.users.unique())
+    for member in range(2):
+        for user in method.data.users.unique().tolist():
+            own, in_a = method.data.users == user, unbiased.users[member] == user
+            if not in_a.any():
+                continue
+            err_g = (f[member, own] - g[member, own]).square().mean()
+            err_r = (f[member, own] - method.data.labels[own]).square().mean()
+            alpha, scale = arrays["alpha"][member, user], arrays["scale"][member, user]
+            factor = alpha * (1 - alpha) * scale * (err_g - err_r) / m
+            total[member] = total[member] + factor * error[member, in_a].mean()
+    expected = torch.autograd.grad(total.sum(), list(free.values()))
+    for name, slope in zip(free, expected, strict=True):
+        assert_close(full[name] - without[name], slope, rtol=1e-8, atol=1e-13)
+    assert expected[0].abs().max() > 1e-5
+
+
+@pytest.mark.parametrize("rate", ["table", "network"])
+def test_the_gradient_is_the_numerical_one(rate: str) -> None:
+    method = built("ultd_jl", rate=rate, layers=2, users_without="zero")
+    loss = loss_of(method)
+    step = 1e-6
+    for part in (method.prediction, method.rates):
+        found = gradients(part, loss)
+        for name, table in part.tables.items():
+            flat = table.view(2, -1)
+            place = int(found[name].reshape(2, -1)[1].abs().argmax())
+            ends = []
+            for sign in (1, -1):
+                flat[1, place] += sign * step
+                with torch.no_grad():
+                    ends.append(float(loss_of(method)[1]))
+                flat[1, place] -= sign * step
+            numeric = (ends[0] - ends[1]) / (2 * step)
+            if rate == "network" and name == "users":
+                continue  # the network reads the embedding as it is: that way no gradient is meant to go
+            assert float(found[name].reshape(2, -1)[1, place]) == pytest.approx(numeric, rel=1e-4, abs=1e-8)
+
+
+def test_the_network_starts_at_the_tables_start_and_may_have_layers() -> None:
+    for layers in (1, 2, 3):
+        method = built("ultd_jl", rate="network", layers=layers, spread=0.0)
+        assert method.rates.n_layers == layers + 1
+        arrays = method.user_arrays()
+        assert_close(arrays["scale"], torch.ones(2, 6).double(), rtol=1e-9, atol=1e-9)
+        assert_close(arrays["shift"], torch.full((2, 6), -2.0).double())
+        before = {name: table.clone() for name, table in method.prediction.tables.items()}
+        method.step(Whole(method))
+        assert bool(method.user_arrays()["shift"].std(-1).min() >= 0)
+        assert not torch.equal(before["users"], method.prediction.tables["users"])
+
+
+def test_without_unbiased_ratings_alpha_is_free_of_a() -> None:
+    found = []
+    for seed in (0, 1):
+        from dataclasses import replace
+
+        one = data()
+        labels = one.unbiased_labels if seed == 0 else 1 - one.unbiased_labels
+        method = built("ultd_jl", replace(one, unbiased_labels=labels), no_unbiased=True)
+        for _ in range(3):
+            method.step(Whole(method))
+        found.append(method.prediction.tables["users"].clone())
+    assert torch.equal(found[0], found[1])
+
+
+def test_offered_terms_enter_with_their_weights() -> None:
+    plain = built("ultd_jl", detach_unbiased_loss=True)
+    more = built("ultd_jl", detach_unbiased_loss=True, unbiased_weight=0.5, missing_weight=0.2)
+    whole = Whole(plain)
+    base = gradients(plain.prediction, loss_of(plain))
+    theta = {name: table.clone().requires_grad_() for name, table in more.prediction.tables.items()}
+    unbiased, everything = all_unbiased(more), whole.everywhere()
+    extra = 0.5 * (torch.sigmoid(plain_logits(theta, unbiased)) - unbiased.labels).square().mean(-1)
+    missing = (torch.sigmoid(plain_logits(theta, everything)) - 0.1).square().mean(-1)
+    slopes = torch.autograd.grad((extra + 0.2 * 30 / 14 * missing).sum(), list(theta.values()))
+    seen: dict[str, Tensor] = {}
+    import methods.ultd as module
+
+    def spy(parts: Any, loss: Tensor) -> None:
+        seen.update(gradients(more.prediction, loss))
+
+    original, module.minimise = module.minimise, spy
+    try:
+        more.step_prediction(Whole(more))
+    finally:
+        module.minimise = original
+    for name, slope in zip(theta, slopes, strict=True):
+        assert_close(seen[name], base[name] + slope, **EXACT)
+
+
+def small_run(key: str, **fields: Any) -> Any:
+    """A short training of two members through the engine."""
+    kind = methods.get(key)
+    config = kind.Config(embedding_size=3, batch_size=7, learning_rate=0.05, **fields)
+    config.check()
+    one = data()
+    labels = torch.tensor([[1.0, 0.0, 1.0, 0.0]] * 2, dtype=torch.float64)
+    pairs = torch.tensor([[0, 1, 2, 3]] * 2)
+    method = kind([config] * 2, [0, 1], one)
+    return train(method, Validation(pairs, pairs, labels), EngineConfig(max_epochs=4), 1)
+
+
+def test_two_phase_learning_freezes_the_pseudo_labels() -> None:
+    method = built("ultd_tp")
+    assert [phase.name for phase in method.phases()] == ["base", "pseudo-labels", "training"]
+    before = {name: table.clone() for name, table in method.pseudo_label.tables.items()}
+    for _ in range(3):
+        method.phases()[2].step(Whole(method))
+    for name, table in method.pseudo_label.tables.items():
+        assert torch.equal(table, before[name])
+    outcome = small_run("ultd_tp", phase_one_steps=5)
+    assert [history.name for history in outcome.histories] == ["base", "pseudo-labels", "training"]
+    assert outcome.histories[1].steps[-1] == 5
+    assert outcome.histories[2].losses["pseudo_label"].isnan().all()
+
+
+def test_joint_learning_without_g_steps_is_the_second_phase_with_the_initial_g() -> None:
+    joint, two = built("ultd_jl", g_steps=0), built("ultd_tp")
+    for name, part in joint.parts.items():
+        for key, table in part.tables.items():
+            two.parts[name].tables[key].copy_(table)
+    for _ in range(4):
+        joint.step(Whole(joint))
+        two.step_prediction(Whole(two))
+    for name, part in joint.parts.items():
+        for key, table in part.tables.items():
+            assert torch.equal(table, two.parts[name].tables[key])
+
+
+def test_step_ratios_and_restart() -> None:
+    method = built("ultd_jl", f_steps=3, g_steps=2)
+    for done in range(1, 7):
+        method.step(Whole(method))
+        assert method.prediction.adam.steps == done
+        assert method.pseudo_label.adam.steps == 2 * (done // 3)
+    restarted = built("ultd_tp", restart=True)
+    fresh = built("ultd_tp", spread=0.0)
+    restarted.begin()
+    assert torch.equal(restarted.prediction.tables["users"], fresh.prediction.tables["users"])
+    stir(fresh, 0.1)
+
+
+def test_a_batch_of_a_goes_round_all_of_it() -> None:
+    method = built("ultd_jl", data(n_unbiased=10), batch_size=1)
+    seen = torch.zeros(10, dtype=torch.bool)
+    cells = all_unbiased(method).users * 5 + all_unbiased(method).items
+    for steps in range(3):
+        method.prediction.adam.steps = steps
+        batch = method.unbiased_batch(Whole(method))
+        assert batch.users.shape == (2, 4)
+        drawn = (batch.users * 5 + batch.items)[0]
+        seen |= torch.isin(cells[0], drawn)
+    assert bool(seen.all())
+
+
+@pytest.mark.parametrize("key", ROWS)
+def test_squared_error_is_the_default(key: str) -> None:
+    assert methods.get(key).Config().loss == "mse"
