@@ -1,0 +1,58 @@
+"""The winner of a sweep is a configuration to start from, and gives the sweep's own numbers again."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bench import cell as cells
+from bench import compose, tuned
+
+TINY = (
+    *("dataset=synthetic", "dataset.n_users=50", "dataset.n_items=40", "dataset.ratings_per_user=10"),
+    *("dataset.unbiased_per_user=20", "engine.max_epochs=3", "seeds=3", "dataset.selection_seeds=3"),
+)
+
+
+def test_a_winner_is_written_and_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compose.register()
+    sweep = ("method=ips", "grid.learning_rate=[0.01,0.1]", "grid.weight_decay=[1e-5,0.01]")
+    config = compose.composed([*TINY, *sweep])
+    ratings = cells.load(config)
+    found = cells.run(cells.prepare(config, ratings), tmp_path / "runs")
+    conf = tmp_path / "conf"
+    shutil.copytree(compose.CONF, conf, ignore=shutil.ignore_patterns("tuned"))
+    arguments = ["--results", str(tmp_path), "--sweeps", str(tmp_path / "sweep")]
+    assert tuned.main([*arguments, "--conf", str(conf / "tuned")]) == 0
+    assert "1 winners written" in capsys.readouterr().out
+
+    rows = list(csv.DictReader((tmp_path / "sweep/table/synthetic/ips.csv").open()))
+    assert len(rows) == 4
+    best = max(rows, key=lambda row: float(row["validation_auc"]))
+    assert float(best["learning_rate"]) == found["selected"]["learning_rate"]
+    assert float(best["weight_decay"]) == found["selected"]["weight_decay"]
+
+    monkeypatch.setattr(compose, "CONF", conf)
+    again = compose.composed([*TINY, "method=ips", "+tuned=table/synthetic/ips"])
+    cell = cells.prepare(again, ratings)
+    assert len(cell.points) == 1
+    record = cells.run(cell, tmp_path / "runs")
+    assert record["points"] == 4
+    assert record["test"] == found["test"]
+    # A cell that chose nothing is no sweep, so the winner stays.
+    before = (conf / "tuned/table/synthetic/ips.yaml").read_text()
+    assert tuned.main([*arguments, "--conf", str(conf / "tuned")]) == 0
+    assert (conf / "tuned/table/synthetic/ips.yaml").read_text() == before
+
+
+def test_numbers_are_written_as_yaml_reads_them() -> None:
+    assert tuned._plain(1e-05) == "0.00001"
+    assert tuned._plain(0.0) == "0"
+    assert tuned._plain(10.0) == "10"
+    assert tuned._plain("bce") == "bce"
+    assert tuned._plain(True) == "True"
