@@ -1,0 +1,79 @@
+"""Golden trajectories: the losses of 30 steps and the metrics after them, for every row, in float64.
+
+A change that should not change numbers leaves them as they are; after one that does, and says so,
+`PYTHONPATH=. python tests/methods/test_golden.py` writes them anew.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import methods
+from bench import cell as cells
+from bench import compose
+from bench.cell import Trainer
+from bench.engine.members import Member
+
+GOLDEN = Path(__file__).with_name("golden_trajectories.json")
+TOLERANCE = 1e-6  # relative: sums of float64 in another order differ by far less
+SETTINGS = (
+    *("dataset=synthetic", "dataset.n_users=60", "dataset.n_items=50", "dataset.ratings_per_user=10"),
+    *("dataset.batch_size=60", "dataset.embedding_size=4", "dataset.evaluations_per_epoch=10"),
+    *("sweep=none", "seeds=1", "engine.max_epochs=3", "engine.patience=1000", "engine.dtype=float64"),
+    *("method.learning_rate=0.02", "method.weight_decay=1e-3"),
+)
+
+
+def trajectory(key: str) -> dict[str, Any]:
+    """Losses of each part in the last phase, validation AUC after each step, test metrics at the best."""
+    compose.register()
+    config = compose.composed([f"method={key}", *SETTINGS])
+    cell = cells.prepare(config, cells.load(config))
+    torch.set_num_threads(1)
+    (found,) = Trainer(cell).train([Member(0, 0, cell.points[0])], True, lambda n: None)
+    losses = {
+        name: [float(value) for value in values[1:]]
+        for name, values in found.losses.items()
+        if values[1:].size and not bool(torch.from_numpy(values[1:]).isnan().all())
+    }
+    test = {"auc": found.test["auc"], "ideal_loss": found.test["ideal_loss"]}
+    test |= {name: found.test[name]["skip"] for name in ("ndcg", "recall")}
+    return {
+        "losses": losses,
+        "validation_auc": [float(value) for value in found.curve],
+        "best": found.best,
+        "test": test,
+    }
+
+
+@cache
+def golden() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    return found
+
+
+def test_every_row_has_one() -> None:
+    assert set(golden()) == set(methods.names())
+
+
+@pytest.mark.parametrize("key", methods.names())
+def test_the_trajectory_is_the_golden_one(key: str) -> None:
+    found, expected = trajectory(key), golden()[key]
+    assert found["best"] == expected["best"]
+    assert found["losses"].keys() == expected["losses"].keys()
+    for name, losses in expected["losses"].items():
+        assert len(losses) <= 30
+        assert found["losses"][name] == pytest.approx(losses, rel=TOLERANCE, abs=1e-9, nan_ok=True), name
+    assert found["validation_auc"] == pytest.approx(expected["validation_auc"], rel=TOLERANCE)
+    assert found["test"] == pytest.approx(expected["test"], rel=TOLERANCE)
+
+
+if __name__ == "__main__":
+    text = json.dumps({key: trajectory(key) for key in methods.names()}, indent=1) + "\n"
+    GOLDEN.write_text(text, encoding="utf-8")
