@@ -105,6 +105,7 @@ def _retrieve(wanted: Download, folder: Path) -> Path:
         import pooch
     except ImportError as error:
         raise BenchError("Downloading needs pooch, so run `pip install -e '.[data]'` first.") from error
+    pooch.get_logger().setLevel("WARNING")  # it would advise programmers on hashes
     try:
         found = pooch.retrieve(
             wanted.url,

@@ -1,0 +1,105 @@
+"""Coat: two matrices of stars."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.data import Ratings, coat
+from bench.errors import MissingData
+
+FILES = {"train.ascii": "0 5 1\n2 0 0\n", "test.ascii": "0 0 4\n3 0 0\n"}
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder with two users and three coats, and a manifest that describes it."""
+    train, test = (
+        replace(file, rated=rated, sha256="")
+        for file, rated in ((coat.MANIFEST.train, 3), (coat.MANIFEST.test, 2))
+    )
+    small = coat.Manifest(n_users=2, n_items=3, train=train, test=test)
+    monkeypatch.setattr(coat, "MANIFEST", small)
+    (tmp_path / "coat").mkdir()
+    for name, text in FILES.items():
+        (tmp_path / "coat" / name).write_text(text)
+    return tmp_path
+
+
+def load(root: Path) -> Ratings:
+    return coat.load(coat.Config(name="coat"), root)
+
+
+def test_the_release(real: Callable[..., Ratings]) -> None:
+    ratings = real("coat")
+    assert (ratings.n_users, ratings.n_items) == (290, 300)
+    assert (np.bincount(ratings.biased.users) == 24).all()
+    assert (np.bincount(ratings.unbiased.users) == 16).all()
+    for part, share_of_3, share_of_4 in (
+        (ratings.biased, 0.5204, 0.2737),
+        (ratings.unbiased, 0.4013, 0.1853),
+    ):
+        assert (part.values >= 3).mean() == pytest.approx(share_of_3, abs=5e-5)
+        assert (part.values >= 4).mean() == pytest.approx(share_of_4, abs=5e-5)
+    assert ratings.notes == {"pairs_in_both": 366}
+    assert ratings.comparable
+
+
+def test_rated_cells_are_pairs(root: Path) -> None:
+    ratings = load(root)
+    assert ratings.biased.users.tolist() == [0, 0, 1]
+    assert ratings.biased.items.tolist() == [1, 2, 0]
+    assert ratings.biased.values.tolist() == [5, 1, 2]
+    assert ratings.notes["pairs_in_both"] == 2
+    assert ratings.density == 0.5
+    kinds = [array.dtype for array in vars(ratings.unbiased).values()]
+    assert kinds == [np.int64, np.int64, np.float32]
+
+
+def test_line_ends_and_spaces_do_not_change_the_checksum(root: Path) -> None:
+    before = load(root).checksum
+    (root / "coat" / "train.ascii").write_bytes(b"0 5 1\r\n2 0 0\r\n")
+    assert load(root).checksum == before
+    (root / "coat" / "train.ascii").write_bytes(b" 0\t5  1 \n2 0 0")
+    assert load(root).checksum == before
+    (root / "coat" / "train.ascii").write_bytes(b"0 5 1\n3 0 0\n")
+    assert load(root).checksum != before
+
+
+def test_another_file_than_the_published_one_is_marked(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = replace(coat.MANIFEST, test=replace(coat.MANIFEST.test, sha256="0" * 64))
+    monkeypatch.setattr(coat, "MANIFEST", known)
+    ratings = load(root)
+    assert not ratings.comparable
+    assert ratings.source.endswith("altered: test.ascii")
+    assert ratings.notes["altered_files"] == "test.ascii"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("0 5 1\n2 0\n", ", line 2: expected 3 ratings of 0 to 5 separated by spaces, found 2 numbers;"),
+        ("0 5 7\n2 0 0\n", ", line 1: expected 3 ratings of 0 to 5 separated by spaces, found '7';"),
+        ("0 5 1\n2 x 0\n", ", line 2: expected 3 ratings of 0 to 5 separated by spaces, found 'x';"),
+        ("0 5 1\n\n2 0 0\n", ", line 2: expected 3 ratings of 0 to 5 separated by spaces, found 0 numbers;"),
+        ("0 5 1\n", ": expected 2 rows, found 1;"),
+        ("", ": expected 2 rows, found 0;"),
+        ("0 5 1\n0 0 0\n", ": expected 3 rated cells, found 2;"),
+    ],
+)
+def test_a_wrong_matrix(root: Path, refusal: Callable[..., str], text: str, said: str) -> None:
+    file = root / "coat" / "train.ascii"
+    file.write_text(text)
+    assert refusal(load, root) == f"{file}{said} replace it by the release's own file."
+
+
+def test_absent_files_say_where_to_get_them(root: Path) -> None:
+    (root / "coat" / "test.ascii").unlink()
+    with pytest.raises(MissingData, match=r"test\.ascii is missing under .*coat: run `make data`, or unpack"):
+        load(root)
+    with pytest.raises(MissingData, match=r"train\.ascii and test\.ascii are missing under"):
+        load(root / "elsewhere")
