@@ -2,8 +2,8 @@
 
 Reads `DIR/table1/cells.json` (which cells the table has) and the records that it names, and writes
 beside it `table1.csv` (one line per protocol, data set, row and metric), `seeds.csv` (the values
-behind it) and `table1.md` (the paper's layout). Needs neither torch nor data, and the same records
-give the same bytes.
+behind it), `comparisons.csv` (every row against the reference and against the best baseline) and
+`table1.md` (the paper's layout). Needs neither torch nor data, and the same records give the same bytes.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench import store
 from bench.errors import BenchError
-from bench.statistics import holm, paired, smallest_p, wilcoxon
+from bench.statistics import bootstrap_median, holm, paired, smallest_p, wilcoxon
 
 PAPER = Path(__file__).resolve().parents[1] / "conf" / "paper" / "table1.csv"
 TOLERANCE = 0.01  # a mean this close to the paper's number reproduces it
@@ -33,6 +34,9 @@ HEADER = (
     "paper,delta,within,reference,p_value,p_holm,points,cell"
 )
 SEEDS_HEADER = "protocol,dataset,method,seed,metric,no_positive,value"
+COMPARISONS_HEADER = (
+    "protocol,dataset,method,metric,no_positive,against,reference,n,median,low,high,p_value,p_holm,smallest_p"
+)
 
 # (metric, convention for users without a positive), in the order of the CSV's lines.
 METRICS = (
@@ -42,6 +46,9 @@ METRICS = (
 # Of generated data only, whose every label is known: L_ideal of the paper's "Problem Setup".
 IDEAL_LOSS = ("ideal_loss", "")
 
+# What a protocol's `no_positive` does with users without a positive test rating, in words.
+NO_POSITIVE = {"skip": "are skipped", "one": "count NDCG 1 and Recall 0", "zero": "count 0"}
+
 Entry = TypeVar("Entry", "Row", "Dataset")
 
 
@@ -50,13 +57,17 @@ Entry = TypeVar("Entry", "Row", "Dataset")
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A row of the table. control: stands below the rule. uses_unbiased: a word ("mean label") or yes/no."""
+    """A row of the table. uses_unbiased: a word ("mean label") or yes/no.
+
+    control: stands below the rule. baseline: may be the best baseline, where it is no control.
+    """
 
     method: str
     title: str
     uses_unbiased: str | bool | None
     control: bool
     implemented: bool
+    baseline: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +128,13 @@ class Line:
         return self.cell.values.get((self.metric, self.no_positive), {})
 
     @property
+    def missing(self) -> str:
+        """Why there are no values; "" where there are."""
+        if self.values:
+            return ""
+        return self.cell.missing or f"The record holds no {self.metric.replace('_', ' ')}."
+
+    @property
     def mean(self) -> float | None:
         """Mean over seeds."""
         return float(np.mean(list(self.values.values()))) if self.values else None
@@ -137,6 +155,17 @@ class Line:
         return None if self.delta is None else abs(self.delta) <= TOLERANCE
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """A line tested against another of its column. differences: (n,) the line minus the base, by seed."""
+
+    line: Line
+    base: Line
+    differences: NDArray[np.float64]
+    p_value: float
+    p_holm: float
+
+
 def build(results: Path, paper: Path = PAPER) -> dict[str, str]:
     """The table's files, name → text.
 
@@ -149,6 +178,7 @@ def build(results: Path, paper: Path = PAPER) -> dict[str, str]:
     return {
         "table1.csv": _csv(HEADER, map(_csv_fields, lines)),
         "seeds.csv": _csv(SEEDS_HEADER, _seed_fields(lines)),
+        "comparisons.csv": _csv(COMPARISONS_HEADER, _comparison_fields(manifest, lines)),
         "table1.md": markdown(manifest, lines),
     }
 
@@ -185,7 +215,8 @@ def read_manifest(file: Path) -> Manifest:
 
 def _entry(kind: type[Entry], values: dict[str, Any]) -> Entry:
     """A row or data set of the list; fields that the table does not need are passed over."""
-    return kind(**{each.name: values[each.name] for each in fields(kind)})
+    wanted = [each.name for each in fields(kind) if each.name in values or each.default is MISSING]
+    return kind(**{name: values[name] for name in wanted})
 
 
 def read_paper(file: Path) -> dict[tuple[str, str, str], str]:
@@ -213,7 +244,7 @@ def read_cell(runs: Path, digest: str, protocol: str, dataset: Dataset, method: 
     record = store.read(runs, digest)
     try:
         found = (record["protocol"]["name"], record["dataset"]["name"], record["method"]["name"])
-        k, threshold = record["dataset"]["k"], record["dataset"]["threshold"]
+        k = record["dataset"]["k"]
         seeds = [int(seed) for seed in record["seeds"]]
         test = record["test"]
         columns: dict[tuple[str, str], list[float | None]] = {
@@ -225,7 +256,7 @@ def read_cell(runs: Path, digest: str, protocol: str, dataset: Dataset, method: 
         cell = Cell(
             digest=digest,
             source=record["source"],
-            threshold=float(threshold if threshold is not None else record["protocol"]["star_threshold"]),
+            threshold=float(record["dataset"]["threshold"]),
             no_positive=record["protocol"]["no_positive"],
             comparable=bool(record["comparable"] and record["protocol"]["compare_with_paper"]),
             points=int(record["points"]),
@@ -322,22 +353,48 @@ def _line(
 
 
 def _test(column: Sequence[Line], reference: str) -> None:
-    """Tests every row against the reference; Holm's family is the column."""
-    base = next((line for line in column if line.row.method == reference and line.values), None)
-    if base is None:
-        return
+    """Enters the tests against the reference into a column's lines."""
+    for each in _compare(column, _find(column, reference)):
+        each.line.reference, each.line.p_value, each.line.p_holm = reference, each.p_value, each.p_holm
+
+
+def _compare(column: Sequence[Line], base: Line | None) -> list[Comparison]:
+    """Tests every line of a column that has values against one of them; they are one family for Holm."""
+    if base is None or not base.values:
+        return []
     tested = [line for line in column if line is not base and line.values]
+    differences = []
     for line in tested:
         try:
             ours, theirs = paired(line.values, base.values)
         except BenchError as error:
             raise BenchError(
                 f"In {line.protocol}/{line.dataset.dataset}, {line.row.method} cannot be tested against "
-                f"{reference}. {error}"
+                f"{base.row.method}. {error}"
             ) from error
-        line.reference, line.p_value = reference, wilcoxon(ours, theirs)[0]
-    for line, p in zip(tested, holm([line.p_value or 0.0 for line in tested]), strict=True):
-        line.p_holm = p
+        differences.append(ours - theirs)
+    p_values = [wilcoxon(each, np.zeros_like(each))[0] for each in differences]
+    return [
+        Comparison(line, base, difference, p_value, p_holm)
+        for line, difference, p_value, p_holm in zip(
+            tested, differences, p_values, holm(p_values), strict=True
+        )
+    ]
+
+
+def _find(column: Sequence[Line], method: str) -> Line | None:
+    return next((line for line in column if line.row.method == method), None)
+
+
+def _best_baseline(column: Sequence[Line]) -> Line | None:
+    """The line of a column that the protocol calls the best baseline."""
+    means = [
+        (line.mean, line)
+        for line in column
+        if line.mean is not None and line.row.baseline and not line.row.control
+    ]
+    pick = min if column[0].metric == IDEAL_LOSS[0] else max
+    return pick(means, key=lambda each: each[0])[1] if means else None
 
 
 # --- CSV ----------------------------------------------------------------------------------------------
@@ -388,6 +445,28 @@ def _seed_fields(lines: Iterable[Line]) -> Iterable[list[str]]:
             ]
 
 
+def _comparison_fields(manifest: Manifest, lines: Iterable[Line]) -> Iterator[list[str]]:
+    """Only of what the protocol counts: the other conventions for users without a positive are left out."""
+    columns: dict[tuple[str, str, str, str], list[Line]] = {}
+    for line in lines:
+        if not line.cell.missing and line.no_positive in ("", line.cell.no_positive):
+            key = (line.protocol, line.dataset.dataset, line.metric, line.no_positive)
+            columns.setdefault(key, []).append(line)
+    for (protocol, dataset, metric, convention), column in columns.items():
+        bases = {"reference": _find(column, manifest.reference), "best baseline": _best_baseline(column)}
+        for against, base in bases.items():
+            for each in _compare(column, base):
+                n = len(each.differences)
+                effect = bootstrap_median(each.differences, seed=0)
+                numbers = (each.p_value, each.p_holm, smallest_p(n))
+                yield [
+                    *(protocol, dataset, each.line.row.method, metric, convention),
+                    *(against, each.base.row.method, str(n)),
+                    *map(_fixed, effect),
+                    *(f"{number:.6g}" for number in numbers),
+                ]
+
+
 def _fixed(value: float | None) -> str:
     return "" if value is None else f"{value:.6f}".replace("-0.000000", "0.000000")
 
@@ -409,29 +488,30 @@ def markdown(manifest: Manifest, lines: Sequence[Line]) -> str:
 
 def _reading(manifest: Manifest, lines: Sequence[Line]) -> list[str]:
     """How to read the tables."""
-    sizes = sorted({len(line.values) for line in lines if line.values})
-    smallest = ", ".join(f"n = {n}: {smallest_p(n):.3g}" for n in sizes)
     items = [
         "Mean ± standard deviation over n seeds; in parentheses the paper's number and our difference.",
         "Bold: the best two of a column, controls aside.",
     ]
-    if smallest:
-        items.append(
-            "Wilcoxon signed-rank test over paired seeds, exact, two-sided; smallest attainable p: "
-            f"{smallest}."
-        )
     reference = next((row.title for row in manifest.rows if row.method == manifest.reference), None)
     if any(line.p_holm is not None for line in lines):
-        items.append(f"†: differs from {reference}, p < {ALPHA:g} after Holm's correction within the column.")
-    items.append("A: the unbiased ratings of training, and what a row knows of them.")
-    items.append("Points: hyper-parameter points tried.")
+        sizes = sorted({len(line.values) for line in lines if line.values})
+        smallest = ", ".join(f"{smallest_p(n):.3g} for n = {n}" for n in sizes)
+        items.append(
+            f"†: differs from {reference}, p < {ALPHA:g} in an exact, two-sided Wilcoxon signed-rank test "
+            "over paired seeds, after Holm's correction within the column. Smallest attainable p, "
+            f"uncorrected: {smallest}."
+        )
+    items += [
+        "A: the unbiased ratings of training, and what a row knows of them.",
+        "Points: hyper-parameter points tried.",
+        "`comparisons.csv`: median differences and tests against the best baseline, too.",
+    ]
     return items
 
 
 def _agreement(lines: Sequence[Line]) -> str:
     """How many of the paper's numbers came out."""
-    shown = [line for line in lines if line.no_positive in ("", line.cell.no_positive)]
-    compared = [line.within for line in shown if line.within is not None]
+    compared = [line.within for line in lines if line.within is not None]
     if not compared:
         return "No number here is comparable with the paper's."
     return f"{sum(compared)} of {len(compared)} comparable numbers lie within ±{TOLERANCE:g} of the paper's."
@@ -439,23 +519,19 @@ def _agreement(lines: Sequence[Line]) -> str:
 
 def _section(manifest: Manifest, dataset: Dataset, lines: Sequence[Line]) -> list[str]:
     """One data set under one protocol: heading, caption, table, footnotes."""
-    trained = [line.cell for line in lines if not line.cell.missing]
     heading = f"### {dataset.title}"
-    if not trained:
-        return [heading, " ".join(dict.fromkeys(line.cell.missing for line in lines))]
-    rule = trained[0].no_positive
-    columns = [
-        m
-        for m, convention in dict.fromkeys((x.metric, x.no_positive) for x in lines)
-        if convention in ("", rule)
-    ]
-    shown = {(line.row.method, line.metric): line for line in lines if line.no_positive in ("", rule)}
-    reasons: list[str] = []
-    for line in shown.values():
-        if line.cell.missing and line.cell.missing not in reasons:
-            reasons.append(line.cell.missing)
+    cell = next((line.cell for line in lines if not line.cell.missing), None)
+    if cell is None:
+        # What is not implemented is so everywhere; here the reason of the others is of interest.
+        wanted = [line for line in lines if line.row.implemented] or lines
+        return [heading, " ".join(dict.fromkeys(line.missing for line in wanted))]
+    shown = {
+        (line.row.method, line.metric): line for line in lines if line.no_positive in ("", cell.no_positive)
+    }
+    columns = list(dict.fromkeys(metric for _, metric in shown))
+    best = {metric: _best_two(shown, metric) for metric in columns}
+    reasons = list(dict.fromkeys(line.missing for line in shown.values() if line.missing))
 
-    best = {metric: _best_two(manifest, shown, metric) for metric in columns}
     head = ["Method", "A", "Points", *(_heading(metric, dataset.k) for metric in columns)]
     table = [head, ["---"] * len(head)]
     above = [row for row in manifest.rows if not row.control]
@@ -464,30 +540,32 @@ def _section(manifest: Manifest, dataset: Dataset, lines: Sequence[Line]) -> lis
         if row is None:
             table.append(["*Controls*"] + [""] * (len(head) - 1))
             continue
-        cell = shown[row.method, "auc"].cell
+        own = shown[row.method, "auc"].cell
         unbiased = {"True": "yes", "False": "no", "None": ""}.get(str(row.uses_unbiased), row.uses_unbiased)
-        points = "" if cell.missing else str(cell.points)
+        points = "" if own.missing else str(own.points)
         entries = [_text(shown[row.method, metric], reasons, best[metric]) for metric in columns]
         table.append([row.title, str(unbiased), points, *entries])
+    n = ", ".join(map(str, sorted({len(line.values) for line in shown.values() if line.values})))
+    rule = NO_POSITIVE.get(cell.no_positive, cell.no_positive)
     caption = (
-        f"{trained[0].source}. Positive label: rating ≥ {trained[0].threshold:g}. Users without a positive "
-        f"test rating: {rule}."
+        f"{cell.source.rstrip('.')}. Positive: ≥ {cell.threshold:g}. "
+        f"Users without a positive test rating {rule}. K = {dataset.k}, n = {n}."
     )
     rendered = "\n".join("| " + " | ".join(map(_escape, entries)) + " |" for entries in table)
     footnotes = "\n".join(f"{number}. {reason}" for number, reason in enumerate(reasons, 1))
     return [heading, caption, rendered, footnotes]
 
 
-def _best_two(manifest: Manifest, shown: dict[tuple[str, str], Line], metric: str) -> set[float]:
+def _best_two(shown: dict[tuple[str, str], Line], metric: str) -> list[float]:
     """The two best means of a column, controls aside."""
-    means = {shown[row.method, metric].mean for row in manifest.rows if not row.control}
-    ranked = sorted((mean for mean in means if mean is not None), reverse=metric != IDEAL_LOSS[0])
-    return set(ranked[:2])
+    lines = [line for (_, name), line in shown.items() if name == metric and not line.row.control]
+    means = sorted(line.mean for line in lines if line.mean is not None)
+    return means[:2] if metric == IDEAL_LOSS[0] else means[-2:]
 
 
-def _text(line: Line, reasons: Sequence[str], best: set[float]) -> str:
+def _text(line: Line, reasons: Sequence[str], best: Sequence[float]) -> str:
     if line.mean is None:
-        return f"X<sup>{reasons.index(line.cell.missing) + 1}</sup>"
+        return f"X<sup>{reasons.index(line.missing) + 1}</sup>"
     text = f"{line.mean:.3f}"
     if line.mean in best and not line.row.control:
         text = f"**{text}**"

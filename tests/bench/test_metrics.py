@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 
+import ir_measures
 import numpy as np
 import pytest
 import torch
@@ -30,8 +32,9 @@ def plain_ranking(users, scores, labels, k, no_positive):
         ideal = sum(1 / math.log2(rank + 2) for rank in range(min(k, n_positive)))
         ndcg.append(gain / ideal)
         recall.append(sum(labels[row] for row in rows[:k]) / n_positive)
-    mean = lambda values: sum(values) / len(values) if values else math.nan  # noqa: E731
-    return mean(ndcg), mean(recall)
+    if not ndcg:
+        return math.nan, math.nan
+    return sum(ndcg) / len(ndcg), sum(recall) / len(recall)
 
 
 @settings(max_examples=60, deadline=None)
@@ -63,6 +66,13 @@ def test_reference_values() -> None:
     perfect = evaluate(users, np.arange(9)[::-1].astype(float), labels, 5)
     assert perfect == {"auc": 1.0, "ndcg": pytest.approx(1.0), "recall": pytest.approx(5 / 7)}
     assert evaluate(users, np.zeros(9), labels, 5)["auc"] == 0.5
+
+
+def test_the_signature_is_frozen() -> None:
+    parameters = inspect.signature(evaluate).parameters.values()
+    assert [each.name for each in parameters] == ["users", "scores", "labels", "k", "no_positive"]
+    assert [each.default for each in parameters][3:] == [inspect.Parameter.empty, "skip"]
+    assert list(evaluate(np.zeros(2), np.arange(2.0), np.arange(2), 1)) == ["auc", "ndcg", "recall"]
 
 
 def test_members_do_not_mix() -> None:
@@ -139,12 +149,13 @@ def test_ndcg_is_scikit_learns_without_ties(seed: int, k: int, convention: str) 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**31), k=st.integers(1, 12))
 def test_trec_eval_agrees_user_by_user(seed: int, k: int) -> None:
-    measures = pytest.importorskip("ir_measures")
     users, labels, scores = candidates(seed)
-    run = [measures.ScoredDoc(f"u{u}", f"i{i}", float(s)) for i, (u, s) in enumerate(zip(users, scores))]  # noqa: B905
-    truth = [measures.Qrel(f"u{u}", f"i{i}", int(y)) for i, (u, y) in enumerate(zip(users, labels))]  # noqa: B905
+    run, truth = [], []
+    for item, (user, label, score) in enumerate(zip(users, labels, scores, strict=True)):
+        run.append(ir_measures.ScoredDoc(f"u{user}", f"i{item}", float(score)))
+        truth.append(ir_measures.Qrel(f"u{user}", f"i{item}", int(label)))
     expected = {"nDCG": {}, "R": {}}
-    for entry in measures.iter_calc([measures.nDCG @ k, measures.R @ k], truth, run):
+    for entry in ir_measures.iter_calc([ir_measures.nDCG @ k, ir_measures.R @ k], truth, run):
         expected[entry.measure.NAME][entry.query_id] = entry.value
     ranking = Ranking(users, labels, k)
     for name, values in zip(("nDCG", "R"), ranking.per_user(scores), strict=True):

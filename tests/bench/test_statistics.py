@@ -9,6 +9,7 @@ import pytest
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from statsmodels.stats.multitest import multipletests
 
 from bench.errors import BenchError
 from bench.statistics import bootstrap_median, holm, paired, smallest_p, wilcoxon
@@ -78,8 +79,7 @@ def test_paired_goes_by_seed_and_refuses_strangers() -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_holm_is_statsmodels(p_values: list[float]) -> None:
-    multitest = pytest.importorskip("statsmodels.stats.multitest")
-    assert holm(p_values) == pytest.approx(multitest.multipletests(p_values, method="holm")[1], abs=1e-12)
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1], abs=1e-12)
 
 
 def test_holm_by_hand() -> None:
@@ -87,17 +87,36 @@ def test_holm_by_hand() -> None:
     assert holm([]) == []
 
 
-def test_bootstrap_interval_holds_the_median_and_narrows_with_n() -> None:
+def exact_interval(values: np.ndarray, level: float) -> tuple[float, float]:
+    """The percentile interval of infinitely many bootstrap medians; n is odd.
+
+    A resample's median is at most the j-th smallest value where more than half of the draws are,
+    and each is with probability j / n.
+    """
+    n = len(values)
+    at_most = scipy.stats.binom.sf(n // 2, n, np.arange(1, n + 1) / n)
+    low, high = np.searchsorted(at_most, [(1 - level) / 2, (1 + level) / 2])
+    return np.sort(values)[low], np.sort(values)[high]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(("n", "level"), [(9, 0.95), (11, 0.95), (15, 0.9), (25, 0.95)])
+def test_bootstrap_interval_is_the_exact_one_whatever_the_seed(n: int, level: float, seed: int) -> None:
+    """The medians of few values' resamples are few as well: the interval's ends hit one of them exactly."""
+    values = np.random.default_rng(n).normal(1, 1, n)
+    median, low, high = bootstrap_median(values, seed, level=level)
+    assert median == np.median(values)
+    assert (low, high) == exact_interval(values, level)
+
+
+def test_bootstrap_repeats_itself_and_of_many_values_follows_its_seed() -> None:
     few, many = (np.random.default_rng(0).normal(1, 1, n) for n in (10, 1000))
     median, low, high = bootstrap_median(few, seed=1)
-    assert median == np.median(few)
     assert few.min() <= low < median < high <= few.max()
-    assert bootstrap_median(few, seed=1) == (median, low, high)
-    _, lowest, highest = bootstrap_median(many, seed=1, resamples=1000)
-    # Of few values the interval's ends are some of these values, whatever the seed; of many they move.
-    assert bootstrap_median(many, seed=2, resamples=1000)[1:] != (lowest, highest)
-    assert highest - lowest < (high - low) / 3
-    assert lowest < np.median(many) < highest
+    first = bootstrap_median(many, seed=1, resamples=1000)
+    assert first == bootstrap_median(many, seed=1, resamples=1000)
+    assert first != bootstrap_median(many, seed=2, resamples=1000)
+    assert first[2] - first[1] < (high - low) / 3
 
 
 def test_bootstrap_covers_as_often_as_it_says() -> None:

@@ -9,6 +9,7 @@ import csv
 import hashlib
 import io
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -217,6 +218,41 @@ def test_p_values_and_their_correction(results: Path) -> None:
     assert (own["reference"], own["p_value"], own["p_holm"]) == ("", "", "")
 
 
+def comparisons(results: Path) -> dict[tuple[str, ...], dict[str, str]]:
+    """(data set, method, metric, against) → line of comparisons.csv, of the first protocol."""
+    keys = ("dataset", "method", "metric", "against")
+    rows = csv.DictReader(io.StringIO(table.build(results)["comparisons.csv"]))
+    return {tuple(row[key] for key in keys): row for row in rows if row["protocol"] == "table"}
+
+
+def test_comparisons_are_made_with_the_reference_and_the_best_baseline(results: Path) -> None:
+    found, main = comparisons(results), lines(results)
+    assert {row["reference"] for key, row in found.items() if key[3] == "reference"} == {"mf"}
+    for metric, best in (("auc", "dr"), ("ndcg", "ips"), ("recall", "mf")):
+        place = ("coat", metric, "best baseline")
+        column = {key[1]: row for key, row in found.items() if (key[0], *key[2:]) == place}
+        assert {row["reference"] for row in column.values()} == {best}
+        assert column.keys() == {"mf", "ips", "dr", "item_mean"} - {best}
+    row = found["coat", "ips", "auc", "reference"]
+    csv_row = main["table", "coat", "ips", "auc", ""]
+    assert (row["p_value"], row["p_holm"]) == (csv_row["p_value"], csv_row["p_holm"])
+    assert (row["n"], row["smallest_p"], row["no_positive"]) == ("8", "0.0078125", "")
+    ours, theirs = (make_record("table", "coat", m)["test"]["auc"] for m in ("ips", "mf"))
+    differences = [a - b for a, b in zip(ours, theirs, strict=True)]
+    assert float(row["median"]) == pytest.approx(statistics.median(differences), abs=1e-6)
+    assert min(differences) - 1e-6 <= float(row["low"]) <= float(row["median"]) <= float(row["high"])
+    assert ("kuairec", "dr", "auc", "reference") not in found
+
+
+def test_a_row_that_is_no_baseline_is_never_the_best_one(results: Path) -> None:
+    file = results / "table1" / "cells.json"
+    manifest = json.loads(file.read_text())
+    manifest["rows"][2]["baseline"] = False  # dr, the best of Coat's AUC
+    file.write_text(json.dumps(manifest))
+    found = comparisons(results)
+    assert found["coat", "dr", "auc", "best baseline"]["reference"] == "mf"
+
+
 def test_no_reference_no_test(tmp_path: Path) -> None:
     make_results(tmp_path)
     file = tmp_path / "table1" / "cells.json"
@@ -266,9 +302,7 @@ def test_a_missing_cell_is_an_empty_line_and_a_footnote(results: Path) -> None:
 
 def test_a_data_set_without_a_cell_is_a_sentence(results: Path) -> None:
     page = table.build(results)["table1.md"]
-    section = page.split("## Protocol")[2].split("### KuaiRec")[1]
-    assert "|" not in section.replace("No kuairec | here.", "")
-    assert "No kuairec | here." in section
+    assert page.split("## Protocol")[2].split("### KuaiRec")[1].split("\n")[2] == "No kuairec | here."
 
 
 def test_the_ideal_loss_is_a_column_of_the_data_sets_that_know_it(tmp_path: Path) -> None:
@@ -291,6 +325,18 @@ def test_the_ideal_loss_is_a_column_of_the_data_sets_that_know_it(tmp_path: Path
     bold = {method: f"**{mean:.3f}**" in coat for method, mean in means.items()}
     assert bold == {"mf": False, "ips": True, "dr": True, "item_mean": False}
     assert "ips,3,ideal_loss,,0.5841" in table.build(tmp_path)["seeds.csv"]
+
+
+def test_a_record_without_the_ideal_loss_of_the_others_is_an_x(tmp_path: Path) -> None:
+    def known(cell: dict[str, str], record: dict[str, Any]) -> None:
+        if cell["dataset"] == "coat" and cell["method"] != "dr":
+            record["test"]["ideal_loss"] = [0.5 + seed / 1000 for seed in SEEDS]
+
+    make_results(tmp_path, known)
+    row = lines(tmp_path)["table", "coat", "dr", "ideal_loss", ""]
+    assert (row["n"], row["mean"], row["points"]) == ("0", "", "80")
+    coat = table.build(tmp_path)["table1.md"].split("### ")[1]
+    assert coat.count("X<sup>1</sup>") == 1 and "1. The record holds no ideal loss." in coat
 
 
 def test_the_table_needs_neither_torch_nor_data() -> None:
@@ -320,6 +366,16 @@ def test_bold_are_the_best_two_above_the_controls(results: Path) -> None:
         if "0." in entries[4]
     }
     assert bold == {"MF": True, "IPS": False, "DR": True, "Mean": False}
+
+
+def test_a_tie_for_the_first_place_leaves_none_for_a_third(tmp_path: Path) -> None:
+    test = make_record("table", "coat", "dr")["test"]
+    test["auc"] = make_record("table", "coat", "mf")["test"]["auc"]
+    make_results(tmp_path, in_cell(("table", "coat", "dr"), {"test": test}))
+    page = table.build(tmp_path)["table1.md"].split("### ")[1]
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| ")]
+    bold = [entries[1].strip() for entries in rows if "**" in entries[4]]
+    assert bold == ["MF", "DR"]
 
 
 # --- Refusals -----------------------------------------------------------------------------------------
@@ -381,5 +437,5 @@ if __name__ == "__main__":
     GOLDEN.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         for name, text in table.build(make_results(Path(folder))).items():
-            if name != "seeds.csv":
+            if name in ("table1.csv", "table1.md"):
                 (GOLDEN / name).write_text(text, encoding="utf-8")
