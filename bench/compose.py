@@ -99,6 +99,7 @@ def resolved(config: DictConfig) -> Config:
             raise BenchError(f"{missing[0]} has no value: give one on the command line or in conf/.")
         plain = OmegaConf.to_object(config)
     assert isinstance(plain, Config)
+    plain.data_dir = plain.data_dir or "data"
     return plain
 
 

@@ -172,7 +172,8 @@ def _absent(plan: Plan, protocol: str, dataset: str) -> str | None:
     try:
         _load(config)
     except MissingData as error:
-        return str(error)
+        # The table is for everybody: where the folder lies on this machine is not.
+        return str(error).replace(str(Path(config.data_dir)), "the data folder")
     first = plan.protocols[0]
     if protocol != first:
         other = compose.composed(_overrides(plan, first, dataset, REFERENCE))
@@ -202,6 +203,8 @@ def rows(plan: Plan) -> list[dict[str, Any]]:
                 "uses_unbiased": None if kind is None else kind.uses_unbiased,
                 "control": key in methods.CONTROLS if kind is None else kind.control,
                 "implemented": kind is not None,
+                # What the table calls the best baseline is one of the paper's, not its own method.
+                "baseline": key in methods.ROWS and key not in methods.OWN,
             }
         )
     return described

@@ -23,6 +23,7 @@ ROWS = (
     *("mf", "ips", "dr", "dr_jl", "escm2_dr", "cause", "kdcrec", "ltd", "autodebias"),
     *("res_ips", "res_dr", "ultd_tp", "ultd_jl"),
 )
+OWN = ("ultd_tp", "ultd_jl")  # the paper's own method; the other rows are its baselines
 CONTROLS = ("item_mean", "mf_combine", "eib", "ips_oracle")
 _SUPPORT = ("base", "parts", "propensity", "ultd")  # files of this folder that are no rows
 
