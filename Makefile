@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 ARGS ?=
 
-.PHONY: help env test lint clean table1 data sweep report gate speed calibrate
+.PHONY: help env test lint clean table1 data sweep report gate speed calibrate known-truth
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -28,6 +28,9 @@ test: env ## run the test-suite
 
 data: env ## download Coat and KuaiRec, and say how to get Yahoo! R3
 	$(RUN) -m bench.data.download $(ARGS)
+
+known-truth: env ## every row on generated data, where the truth is known (results/synthetic)
+	$(RUN) -m bench.known_truth $(ARGS)
 
 calibrate: env ## fix the strength of KuaiRec's simulated selection (results/kuairec)
 	$(RUN) -m bench.calibrate $(ARGS)

@@ -279,7 +279,7 @@ class Trained:
     curve: NDArray[np.float64]  # (E,) validation AUC of the last phase
     steps: list[int]  # steps done before each evaluation of the curve
     best: int  # evaluation whose parameters were kept
-    losses: dict[str, NDArray[np.float64]]  # part → (E,) mean losses of the last phase
+    losses: dict[str, NDArray[np.float64]]  # part, or phase/part before the last phase → (E,) mean losses
     diverged: str  # what happened, or ""
     diagnostics: dict[str, float]
     test: dict[str, Any]  # metrics; empty where the test set was not looked at
@@ -335,9 +335,7 @@ class Trainer:
                 curve=np.zeros(0) if history is None else history.criterion[place].numpy(),
                 steps=[] if history is None else history.steps,
                 best=0 if history is None else int(history.best[place]),
-                losses={}
-                if history is None
-                else {name: losses[place].numpy() for name, losses in history.losses.items()},
+                losses=_losses(outcome, place),
                 diverged=diverged,
                 diagnostics={name: values[place] for name, values in diagnostics.items()},
                 test={},
@@ -450,6 +448,17 @@ def run(cell: Cell, runs: Path, progress: Progress = lambda done, total: None) -
     return store.read(runs, cell.digest)
 
 
+def _losses(outcome: Outcome, place: int) -> dict[str, NDArray[np.float64]]:
+    """The loss curves of one member, of every part in every phase that trained it."""
+    found = {}
+    for number, history in enumerate(outcome.histories, 1 - len(outcome.histories)):
+        for part, losses in history.losses.items():
+            curve = losses[place].double().numpy()
+            if np.isfinite(curve).any():
+                found[part if number == 0 else f"{history.name}/{part}"] = curve
+    return found
+
+
 def _lost(trained: Trained) -> dict[str, Any]:
     member = trained.member
     return {"point": member.point, "seed": member.seed, "what": trained.diverged}
@@ -524,7 +533,8 @@ def _arrays(validation: NDArray[np.float64], chosen: list[Trained]) -> dict[str,
         "curve_steps": np.array(max((each.steps for each in chosen), key=len), np.int64),
     }
     for name in chosen[0].losses:
-        arrays[f"loss_{name}"] = padded([each.losses[name] for each in chosen])
+        curves = [each.losses.get(name, np.zeros(0)) for each in chosen]
+        arrays[f"loss_{name.replace('/', '_')}"] = padded(curves)
     for name in chosen[0].user_arrays:
         arrays[f"user_{name}"] = np.stack([each.user_arrays[name] for each in chosen])
     for each in chosen:

@@ -18,11 +18,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from bench.engine.part import minimise
 from bench.engine.sampling import Draw
 from methods import register
 from methods.base import Method, MethodConfig, one_of, require
-from methods.parts import MF, PROPENSITIES
+from methods.parts import MF, PROPENSITIES, observed_sample, weight_diagnostics
 
 
 @register
@@ -57,3 +59,8 @@ class IPS(Method):
         observed = draw.observed()
         error = self.pointwise(self.prediction(observed), observed.labels)  # (G, B)
         minimise(self.prediction, (self.weights(observed) * error).mean(-1))
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """See `weight_diagnostics`."""
+        weights = self.weights(observed_sample(self.data, self.n_members))
+        return weight_diagnostics(weights, self.data.density)

@@ -12,11 +12,13 @@ Differences from the paper:
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from bench.engine.part import minimise
 from bench.engine.sampling import Draw
 from methods import register
 from methods.base import Method
-from methods.parts import MF
+from methods.parts import MF, coverage
 
 
 @register
@@ -41,3 +43,7 @@ class CombinedMF(Method):
         on_observed = self.pointwise(self.prediction(observed), observed.labels).mean(-1)
         on_unbiased = self.pointwise(self.prediction(unbiased), unbiased.labels).mean(-1)
         minimise(self.prediction, (1 - self.share) * on_observed + self.share * on_unbiased)
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """See `coverage`."""
+        return coverage(self.data)
