@@ -54,19 +54,18 @@ def register(arguments: Sequence[str] = ()) -> None:
 
 def _schema(key: str) -> type:
     """A method's configuration as a type of Hydra's: its fields, its name and its grid."""
-    kind = methods.get(key).Config
-    # The sizes follow the data set unless the command line or the method's file says otherwise.
-    own = {f.name for f in dataclasses.fields(kind)}
+    config = methods.get(key).Config
+    # These follow the data set unless the command line or the method's file says otherwise.
+    types = {"batch_size": int, "embedding_size": int, "learning_rate": float, "weight_decay": float}
     sizes = [
-        (name, int, field(default=cast(int, "${dataset.%s}" % name)))  # noqa: UP031
-        for name in ("batch_size", "embedding_size")
-        if name in own
+        (name, kind, field(default=cast(Any, "${dataset.%s}" % name)))  # noqa: UP031
+        for name, kind in types.items()
     ]
     more: list[Any] = [
         ("name", str, field(default=key)),
         ("grid", dict[str, list[Any]], field(default_factory=dict)),
     ]
-    return make_dataclass(f"{key}_schema", [*sizes, *more], bases=(kind,), kw_only=True)
+    return make_dataclass(f"{key}_schema", [*sizes, *more], bases=(config,), kw_only=True)
 
 
 def open_grid(overrides: Sequence[str]) -> list[str]:

@@ -18,6 +18,9 @@ class DatasetConfig:
     k: int = MISSING  # cut-off of NDCG@K and Recall@K
     batch_size: int = MISSING  # defaults of every method on this data set
     embedding_size: int = MISSING
+    # What the quick grid chose for plain MF on validation: where every method starts.
+    learning_rate: float = MISSING
+    weight_decay: float = MISSING
     everywhere_ratio: int = 1  # pairs of all of D per observed pair, for the methods that draw them
     evaluations_per_epoch: int = 1  # how often validation AUC is measured
     selection_seeds: int = 3  # seeds with which every point is tried (all of them where there are fewer)

@@ -2,14 +2,16 @@
 
 The cells are all rows of the registry on all data sets, under protocol `table`, and on the data sets
 of stars under protocol `text` too (elsewhere the two are the same). A cell takes its tuned
-configuration from `conf/tuned/PROTOCOL/DATASET/METHOD.yaml` where there is one and is swept over the
-default grid where there is none. Overrides hold for every cell.
+configuration from `conf/tuned/PROTOCOL/DATASET/METHOD.yaml` where there is one, else from the same place
+under the other protocol, and is swept over the default grid where there is none at all. Overrides hold
+for every cell.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import sys
@@ -183,10 +185,10 @@ def _absent(plan: Plan, protocol: str, dataset: str) -> str | None:
 
 
 def _overrides(plan: Plan, protocol: str, dataset: str, method: str) -> tuple[str, ...]:
-    tuned = f"{protocol}/{dataset}/{method}"
     groups = [f"protocol={protocol}", f"dataset={dataset}", f"method={method}"]
-    if (compose.CONF / "tuned" / f"{tuned}.yaml").is_file():
-        groups.append(f"+tuned={tuned}")
+    places = [f"{each}/{dataset}/{method}" for each in (protocol, *PROTOCOLS)]
+    tuned = (place for place in places if (compose.CONF / "tuned" / f"{place}.yaml").is_file())
+    groups += [f"+tuned={place}" for place in itertools.islice(tuned, 1)]
     return (*groups, *plan.overrides)
 
 

@@ -31,7 +31,7 @@ SETTINGS = (
 
 
 def trajectory(key: str) -> dict[str, Any]:
-    """The first 30 losses of each part in each phase, validation AUC after each step, test metrics at the best."""
+    """The first 30 losses of each part and phase, the last phase's validation AUC, and test metrics."""
     compose.register()
     config = compose.composed([f"method={key}", *SETTINGS])
     cell = cells.prepare(config, cells.load(config))
