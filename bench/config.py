@@ -23,6 +23,7 @@ class DatasetConfig:
     weight_decay: float = MISSING
     everywhere_ratio: int = 1  # pairs of all of D per observed pair, for the methods that draw them
     evaluations_per_epoch: int = 1  # how often validation AUC is measured
+    untuned_sweep: str = "default"  # what `make table1` does for a cell that no sweep has tuned yet
     selection_seeds: int = 3  # seeds with which every point is tried (all of them where there are fewer)
     quick_grid: dict[str, list[Any]] = field(default_factory=dict)  # of `sweep: default`
     shared_grid: dict[str, list[Any]] = field(default_factory=dict)  # the paper's points, of `sweep: paper`

@@ -3,21 +3,21 @@
 The cells are all rows of the registry on all data sets, under protocol `table`, and on the data sets
 of stars under protocol `text` too (elsewhere the two are the same). A cell takes its tuned
 configuration from `conf/tuned/PROTOCOL/DATASET/METHOD.yaml` where there is one, else from the same place
-under the other protocol, and is swept over the default grid where there is none at all. Overrides hold
-for every cell.
+under the other protocol. Where there is none at all it is swept over the default grid, or, on the large
+data sets, takes the default settings (`dataset.untuned_sweep`). Overrides hold for every cell.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import itertools
 import json
 import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -188,8 +188,14 @@ def _overrides(plan: Plan, protocol: str, dataset: str, method: str) -> tuple[st
     groups = [f"protocol={protocol}", f"dataset={dataset}", f"method={method}"]
     places = [f"{each}/{dataset}/{method}" for each in (protocol, *PROTOCOLS)]
     tuned = (place for place in places if (compose.CONF / "tuned" / f"{place}.yaml").is_file())
-    groups += [f"+tuned={place}" for place in itertools.islice(tuned, 1)]
-    return (*groups, *plan.overrides)
+    found = next(tuned, None)
+    choice = f"sweep={_untuned_sweep(dataset)}" if found is None else f"+tuned={found}"
+    return (*groups, choice, *plan.overrides)
+
+
+@cache
+def _untuned_sweep(dataset: str) -> str:
+    return compose.composed([f"dataset={dataset}"]).dataset.untuned_sweep
 
 
 def rows(plan: Plan) -> list[dict[str, Any]]:
