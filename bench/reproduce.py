@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import sys
 import time
@@ -46,16 +47,21 @@ class Plan:
     datasets: tuple[str, ...]
     rows: tuple[str, ...]
     overrides: tuple[str, ...]
+    deadline: float = math.inf  # no cell is begun after this time
 
 
 @dataclass(frozen=True)
 class Task:
-    """One cell to look up or to train. overrides: of the configuration, its groups included."""
+    """One cell to look up or to train.
+
+    overrides: of the configuration, its groups included. deadline: time after which it is not begun.
+    """
 
     protocol: str
     dataset: str
     method: str
     overrides: tuple[str, ...]
+    deadline: float
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ def run(plan: Plan, jobs: int) -> tuple[list[dict[str, Any]], list[str]]:
                 listed.append({**entry, "cell": None, "missing": why})
                 if why is None and method in implemented:
                     overrides = _overrides(plan, protocol, dataset, method)
-                    task = Task(protocol, dataset, method, overrides)
+                    task = Task(protocol, dataset, method, overrides, plan.deadline)
                     answer = look_up(task)
                     if answer is None:
                         waiting.append((len(listed) - 1, task))
@@ -143,6 +149,8 @@ def train(task: Task, show: bool) -> Answer:
     """Trains a cell; `show`: with a bar of its own."""
     name = f"{task.method} on {task.dataset}, protocol {task.protocol}"
     started = time.time()
+    if started > task.deadline:
+        return Answer(None, "Not trained yet: the time was up; `make table1` goes on.")
     try:
         config = compose.composed(task.overrides)
         cell = cells.prepare(config, _load(config))
@@ -264,6 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--datasets", default="", help=f"some of {','.join(DATASETS)}")
     parser.add_argument("--methods", default="", help="some of the rows' keys")
     parser.add_argument("--jobs", type=int, default=0, help="cells trained at once; 0: one for each core")
+    parser.add_argument("--minutes", type=float, help="begin no cell after so many minutes")
     parser.add_argument("overrides", nargs="*", help="of the configuration, for every cell: seeds=20")
     given = parser.parse_args(arguments)
     try:
@@ -276,6 +285,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ),
             rows=_chosen(given.methods, known, "method"),
             overrides=tuple(given.overrides),
+            deadline=math.inf if given.minutes is None else time.time() + 60 * given.minutes,
         )
         some = compose.composed(_overrides(plan, plan.protocols[0], plan.datasets[0], REFERENCE))
         results = Path(some.results)

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from bench.engine.part import minimise
 from bench.engine.phase import Phase
@@ -49,7 +50,7 @@ class DR(Method):
         clip: float = 10.0  # largest normalised weight
         imputation: str = "pretrained"  # pretrained | constant
         imputation_learning_rate: float = 0.01
-        imputation_weight_decay: float = 1e-4
+        imputation_weight_decay: float = 1e-5
 
         def check(self) -> None:
             """See `MethodConfig.check`."""
@@ -88,9 +89,11 @@ class DR(Method):
         return torch.sigmoid(self.imputation.fixed(pairs))
 
     def step_imputation(self, draw: Draw) -> None:
-        """Trains g on O by the weighted pointwise loss."""
+        """Trains g on O by the weighted cross-entropy, whatever the prediction's loss is."""
         observed = draw.observed()
-        error = self.pointwise(self.imputation(observed), observed.labels)
+        error = functional.binary_cross_entropy_with_logits(
+            self.imputation(observed), observed.labels, reduction="none"
+        )
         minimise(self.imputation, (self.weights(observed) * error).mean(-1))
 
     def step(self, draw: Draw) -> None:

@@ -51,7 +51,7 @@ class DRJL(Method):
         clip: float = 10.0  # largest normalised weight
         imputation_form: str = "auto"  # auto | pseudo_label (with bce) | residual (with mse)
         imputation_learning_rate: float = 0.01
-        imputation_weight_decay: float = 1e-4
+        imputation_weight_decay: float = 1e-5
 
         def check(self) -> None:
             """See `MethodConfig.check`."""

@@ -29,6 +29,7 @@ from torch.nn import functional
 
 from bench.engine.part import minimise
 from bench.engine.sampling import Batch, Draw, Pairs
+from bench.errors import BenchError
 from methods import register
 from methods.base import Method, MethodConfig, require
 from methods.parts import MF, Heads, in_batch, observed_sample, weight_diagnostics
@@ -52,10 +53,18 @@ class ESCM2DR(Method):
         ctcvr_weight: float = 0.5  # λ_g
         clip: float = 10.0  # largest normalised weight
         shared: bool = True  # one embedding table for all towers
+        # L2 of the other towers where they are parts of their own (`shared: false`).
+        propensity_weight_decay: float = 1e-4
+        imputation_weight_decay: float = 1e-5
 
         def check(self) -> None:
             """See `MethodConfig.check`."""
             super().check()
+            if self.loss != "bce":
+                raise BenchError(
+                    f"method.loss={self.loss} does not fit escm2_dr, whose imputed labels have a wrong "
+                    "second root under squared errors: use bce."
+                )
             require(self, "ctcvr_weight", self.ctcvr_weight >= 0, "must be at least 0")
             require(self, "clip", self.clip >= 1, "must be at least 1, the weights' mean")
             require(self, "everywhere_ratio", self.everywhere_ratio >= 1, "must be at least 1")
@@ -66,7 +75,9 @@ class ESCM2DR(Method):
             self.prediction = self.part(Heads, "prediction", heads=3)
             self.prediction.tables["bias"][:, CTR] = _logit(self.data.density)
         else:
-            self.click, self.imputation = self.part(MF, "click"), self.part(MF, "imputation")
+            config = self.config
+            self.click = self.part(MF, "click", weight_decay=config.propensity_weight_decay)
+            self.imputation = self.part(MF, "imputation", weight_decay=config.imputation_weight_decay)
             self.prediction = self.part(MF, "prediction")
             self.click.tables["bias"].fill_(_logit(self.data.density))
 

@@ -8,6 +8,7 @@ from torch.testing import assert_close
 
 import methods
 from bench.errors import BenchError
+from methods.parts import logistic_propensity
 from tests.methods.small import (
     Whole,
     all_observed,
@@ -119,7 +120,7 @@ def test_dr_jls_imputed_error_is_e_with_es_gradient(loss: str) -> None:
 
 
 def test_dr_jl_steps_on_its_two_losses_in_turn() -> None:
-    method = built("dr_jl")
+    method = built("dr_jl", imputation_weight_decay=1e-4)
     observed, everything = all_observed(method), all_pairs(method)
     w = method.weights(observed)
     f = {name: table.clone().requires_grad_() for name, table in method.prediction.tables.items()}
@@ -260,11 +261,26 @@ def test_the_click_tower_alone_is_a_propensity_model() -> None:
     drawn = (torch.rand(40, 30, generator=generator, dtype=torch.float64) < propensity).nonzero()
     labels = (torch.rand(len(drawn), generator=generator) < 0.5).double()
     one = replace(data(), n_users=40, n_items=30, users=drawn[:, 0], items=drawn[:, 1], labels=labels)
-    method = built("escm2_dr", one, spread=0.0, shared=False, learning_rate=0.05, weight_decay=1e-2)
+    method = built(
+        "escm2_dr", one, spread=0.0, shared=False, learning_rate=0.05, propensity_weight_decay=1e-2
+    )
     whole = Whole(method)
     for _ in range(100):
         method.step(whole)
     found = torch.sigmoid(method.click.fixed(whole.everywhere()))[0].view(40, 30)
     correlation = torch.corrcoef(torch.stack([found.flatten(), propensity.flatten()]))[0, 1]
-    assert float(correlation) > 0.85
+    user_term, item_term = logistic_propensity(one)
+    likeliest = torch.sigmoid(user_term.unsqueeze(-1) + item_term)
+    best = torch.corrcoef(torch.stack([likeliest.flatten(), propensity.flatten()]))[0, 1]
+    assert float(correlation) > float(best) - 0.02  # the maximum-likelihood fit of that o: about 0.90
     assert float(found.mean()) == pytest.approx(len(drawn) / 1200, abs=0.02)
+
+
+def test_squared_errors_are_refused_and_each_separate_tower_has_its_own_decay() -> None:
+    kind = methods.get("escm2_dr")
+    with pytest.raises(BenchError, match="loss=mse does not fit escm2_dr"):
+        kind.Config(loss="mse").check()
+    decays = {"weight_decay": 0.1, "propensity_weight_decay": 0.2, "imputation_weight_decay": 0.3}
+    method = built("escm2_dr", shared=False, **decays)
+    found = {name: float(part.adam.weight_decay[0]) for name, part in method.parts.items()}
+    assert found == pytest.approx({"prediction": 0.1, "click": 0.2, "imputation": 0.3})
