@@ -1,13 +1,18 @@
 """`python -m bench method=ips dataset=coat`: trains one cell, or many with `-m` (Hydra's multirun).
 
 Every field of the configuration can be overridden: `method.clip=5 grid.learning_rate=[0.01,0.05]
-seeds=20 engine.device=cuda`. A cell whose record stands in `results/runs` is not trained again.
+seeds=20 engine.device=cuda`. A field of the method that is given is not swept. A cell whose record stands
+in `results/runs` is not trained again.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,31 +32,42 @@ def main() -> int:
 
         from bench import compose
 
-        failed: list[BenchError] = []
+        words: list[str] = []
+        failed: list[Exception] = []
+        here, n_cells, many = os.getpid(), 0, False
 
         @hydra.main(config_path=str(compose.CONF), config_name="config", version_base="1.3")
         def app(config: DictConfig) -> None:
+            nonlocal n_cells, many
+            job = HydraConfig.get()
+            many = job.mode == RunMode.MULTIRUN
+            n_cells += 1
             try:
-                run_one(compose.resolved(config))
+                with one_sentence():
+                    run_one(compose.resolved(config, job.overrides.task))
             except NotApplicable as error:  # of `method=glob(*)`, for instance: no failure
                 print(f"{config.method.name} on {config.dataset.name}: {error}", file=sys.stderr)
-                if HydraConfig.get().mode != RunMode.MULTIRUN:
+                if not many:
                     failed.append(error)
-            except BenchError as error:
-                if debug:
-                    raise
-                if HydraConfig.get().mode == RunMode.MULTIRUN:
-                    # Told now, since Hydra speaks at the end, and of the first failure only.
-                    print(f"{' '.join(HydraConfig.get().overrides.task)}: {error}", file=sys.stderr)
+            except Exception as error:
+                if debug or not (many or isinstance(error, BenchError)):
                     raise
                 failed.append(error)
+                # Told now, since Hydra speaks at the end, and of the first failure only.
+                name = f"{' '.join(compose.swept(words, job.overrides.task))}: " if many else ""
+                print(f"{name}{error}", file=sys.stderr)
+                if not isinstance(error, BenchError):
+                    traceback.print_exc()
+                if os.getpid() != here:  # a launcher's process; ours hears of it by Hydra alone
+                    raise
 
-        with compose.one_sentence():
+        with one_sentence(), compose.one_sentence():  # Hydra's errors may be OSErrors, so they come first
             compose.register(sys.argv[1:])
-            sys.argv[1:] = compose.open_grid(sys.argv[1:])
+            words[:] = sys.argv[1:] = compose.read(sys.argv[1:])
             app()
-        if failed:
-            raise failed[0]
+        if failed and many:
+            print(f"{len(failed)} of {n_cells} cells failed.", file=sys.stderr)
+        return 1 if failed else 0
     except BenchError as error:
         if debug:
             raise
@@ -60,7 +76,28 @@ def main() -> int:
     except KeyboardInterrupt:
         print("Stopped; finished cells are kept, and the same command goes on from them.", file=sys.stderr)
         return 130
-    return 0
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Turns what the machine cannot give (memory, a file) into a BenchError."""
+    try:
+        yield
+    except BenchError:
+        raise
+    except OSError as error:
+        place = error.filename or "A file"
+        raise BenchError(f"{place} cannot be used: {error.strerror or error}.") from error
+    except (MemoryError, RuntimeError) as error:
+        # PyTorch's own: OutOfMemoryError on a GPU, a RuntimeError on a CPU.
+        known = re.search(r"allocate memory|not enough memory|out of memory", str(error))
+        if not (isinstance(error, MemoryError) or known):
+            raise
+        said = str(error).splitlines()[0].rstrip(". ") if str(error) else "none is left"
+        raise BenchError(
+            f"There is not enough memory ({said}): choose smaller sizes, or let engine.memory_gib bound what "
+            "is trained at once."
+        ) from error
 
 
 def run_one(config: Any) -> None:

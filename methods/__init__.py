@@ -71,7 +71,7 @@ def load_extra(path: Path) -> str:
     _scan()
     key = path.stem
     if not path.is_file():
-        raise BenchError(f"methods.extra names {path}, which does not exist.")
+        raise BenchError(f"methods.extra names {path}, where there is no file.")
     module_name = f"extra_methods.{key}"
     if key in _registered:
         if _registered[key].__module__ == module_name:

@@ -1,0 +1,153 @@
+"""The command line's words become a checked configuration: what is given counts, and nothing is ignored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+import methods
+from bench import cell as cells
+from bench import compose, data
+from bench.config import Config
+from bench.errors import BenchError
+
+TINY = ("dataset=synthetic", "dataset.n_users=40", "dataset.n_items=30", "dataset.ratings_per_user=8")
+
+
+@pytest.fixture(autouse=True)
+def registered() -> None:
+    compose.register()
+
+
+def composed(*overrides: str) -> Config:
+    return compose.composed(overrides)
+
+
+def points(*overrides: str) -> dict[str, list[object]]:
+    """The grid that a cell is swept over."""
+    config = composed(*TINY, *overrides)
+    return cells.prepare(config, cells.load(config)).grid
+
+
+# --- Words -------------------------------------------------------------------------------------------
+
+
+def test_words_reach_hydra_as_it_spells_them() -> None:
+    words = ["seeds=3", "grid.clip=[1,2]", "-m", "method=ips,mf", "--cfg", "job", "~grid", "+tuned=a/b/c"]
+    assert compose.read(words) == [
+        *("-m", "seeds=3", "++grid.clip=[1,2]", "method=ips,mf", "--cfg", "job", "~grid", "+tuned=a/b/c")
+    ]
+    assert compose.read([]) == []
+
+
+def test_several_values_need_a_multirun() -> None:
+    for word in ("method=mf,ips", "method=glob(*)", "seeds=range(1,3)", "method.clip=choice(1,2)"):
+        with pytest.raises(BenchError, match="names several values: add -m"):
+            compose.read([word])
+        assert compose.read(["--multirun", word]) == ["--multirun", word]
+        assert compose.read(["hydra.mode=MULTIRUN", word]) == ["hydra.mode=MULTIRUN", word]
+
+
+def test_a_job_of_a_multirun_is_named_by_what_sets_it_apart() -> None:
+    words = compose.read(["-m", "dataset=coat", "method=glob(i*)", "grid.clip=[1],[2]"])
+    job = ["dataset=coat", "method=ips", "++grid.clip=[1]"]
+    assert compose.swept(words, job) == ["method=ips", "grid.clip=[1]"]
+    assert compose.swept(["-m", "dataset=coat"], ["dataset=coat"]) == ["dataset=coat"]
+
+
+# --- Values ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dataset", data.names())
+def test_every_method_has_a_configuration_on_every_data_set(dataset: str) -> None:
+    for key in methods.names():
+        config = composed(f"dataset={dataset}", f"method={key}")
+        assert (config.dataset.name, config.method.name) == (dataset, key)
+        assert isinstance(config.method, methods.get(key).Config)
+        config.method.check()
+
+
+def test_sizes_follow_the_data_set_unless_they_are_given() -> None:
+    assert composed("dataset=yahoo_r3").method.batch_size == 4096
+    assert composed("dataset=yahoo_r3", "method.batch_size=7").method.batch_size == 7
+    assert composed("dataset.embedding_size=3").method.embedding_size == 3
+    assert composed("method=eib", "dataset.everywhere_ratio=4").method.everywhere_ratio == 4
+
+
+def test_the_command_line_stands_above_the_environment_and_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_DATA", "elsewhere")
+    assert composed().data_dir == "elsewhere"
+    assert composed("data_dir=here").data_dir == "here"
+    monkeypatch.setenv("BENCH_DATA", "")
+    assert composed().data_dir == "data"
+
+
+def test_a_field_that_is_given_is_not_swept() -> None:
+    assert points() == {"learning_rate": [0.01, 0.05], "weight_decay": [0.0001, 0.0003, 0.001]}
+    assert points("method.learning_rate=0.2") == {"weight_decay": [0.0001, 0.0003, 0.001]}
+    swept = points("sweep=paper", "method.batch_size=64")
+    assert swept.keys() == {"learning_rate", "embedding_size"}
+    # A method's own grid stands in its file.
+    assert "alpha" in points("method=kdcrec") and "alpha" not in points("method=kdcrec", "method.alpha=0.3")
+    assert points("grid.learning_rate=[0.3]")["learning_rate"] == [0.3]
+    with pytest.raises(BenchError, match=r"method\.alpha and grid\.alpha are both given"):
+        points("method=kdcrec", "method.alpha=0.3", "grid.alpha=[0.1]")
+
+
+def test_the_given_value_is_the_one_that_is_trained_with() -> None:
+    config = composed(*TINY, "method=kdcrec", "method.alpha=0.3", "method.weight_decay=0.5")
+    cell = cells.prepare(config, cells.load(config))
+    assert {(point.alpha, point.weight_decay) for point in cell.points} == {(0.3, 0.5)}  # type: ignore[attr-defined]
+    assert len(cell.points) == 2
+
+
+def test_fields_that_nobody_reads_are_refused() -> None:
+    """Hydra's + puts a field anywhere, where it would be ignored."""
+    for word, nearest in (
+        ("+seed=1", "'seed': did you mean 'seeds'"),
+        ("+method.rate=1", "'method.rate'"),
+        ("++engine.thread=1", "'engine.thread': did you mean 'threads'"),
+        ("+tuned=table/coat/nowhere", "'tuned'"),
+    ):
+        with pytest.raises(BenchError, match=f"There is no field {nearest}"):
+            composed(word)
+
+
+@pytest.mark.parametrize("where", ["grid", "method.grid", "dataset.quick_grid", "dataset.shared_grid"])
+def test_lists_are_typed_wherever_they_stand(where: str) -> None:
+    words = {"method.grid": ["method=kdcrec", "method.grid.alpha=[x]"]}
+    with pytest.raises(BenchError) as raised:
+        composed(*words.get(where, [f"{where}.learning_rate=[0.1,x]"]))
+    assert str(raised.value).startswith(where)
+    assert str(raised.value).endswith(" must be a number, but it is 'x'.")
+
+
+def test_a_value_that_is_missing_is_named() -> None:
+    with pytest.raises(BenchError, match="method has no value: give one"):
+        composed("~method")
+
+
+# --- Methods -----------------------------------------------------------------------------------------
+
+
+def test_a_method_from_outside_needs_no_yaml() -> None:
+    file = Path(__file__).parents[1] / "extra" / "toy_method.py"
+    words = [f"methods.extra=[{file}]", "method=toy_method", "dataset=yahoo_r3"]
+    compose.register(words)
+    compose.register(words)  # a second time is no clash
+    try:
+        config = composed(*words, "method.power=0.25")
+    finally:
+        methods._registered.pop("toy_method")
+    assert (config.method.power, config.method.batch_size) == (0.25, 4096)
+
+
+def test_hydras_own_words_are_never_all_that_is_said() -> None:
+    """An error that nobody foresaw is the first line of it, with its place where it is known."""
+    with pytest.raises(BenchError) as raised, compose.one_sentence():
+        OmegaConf.create({"a": "${b}"}).a  # noqa: B018
+    assert str(raised.value) == "a cannot be set: Interpolation key 'b' not found."
+    assert compose.explain(ValueError("First.\nSecond.")) == "First."
+    assert compose.explain(ValueError()) == "ValueError."
