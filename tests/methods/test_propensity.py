@@ -13,7 +13,6 @@ from bench.engine.sampling import Pairs
 from methods import propensity
 from tests.methods.small import Whole, all_pairs, built, data, plain_logits
 
-
 torch.set_num_threads(1)  # tensors this small are slower with more, on a busy machine by far
 
 
