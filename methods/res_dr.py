@@ -9,8 +9,10 @@
 
 Source: as `res_ips.py`; our reading.
 
-The nominal imputation, learned from O, finds E[e | x, o = 1]; A identifies E[e | x]. The two residuals are
-linked by p̃* / p = E[e | x, o = 1] / E[e | x].
+The nominal imputation, learned from O, finds ē1 = E[e | x, o = 1]; A identifies ē = E[e | x]. For each x, E
+is ẽ + (p / p̃)(ē1 − ẽ) in expectation, so what repairs it depends on ẽ: p̃ = p (ē1 − ẽ) / (ē − ẽ), which is the
+p̃* of `res_ips.py` for ẽ = 0 only. With ẽ = ē no p̃ makes the second term vanish pair by pair; L_con asks for
+its weighted sum to.
 
 Differences from the paper:
 1. Those of `res_ips.py`.

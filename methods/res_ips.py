@@ -11,11 +11,12 @@ Source: Li et al., "Removing Hidden Confounding in Recommendation: A Unified Mul
 NeurIPS 2023. Neither code nor pseudocode of it is public: this is our reading.
 
 With a hidden confounder, P(o = 1 | x) does not make IPS unbiased, but p̃*(x) = E[o e | x] / E[e | x] does, and
-A identifies E[e | x]: hence a residual on p that is learned from the gap to A, along with θ.
+A identifies E[e | x]: hence a residual on p that is learned from the gap to A, along with θ. That holds for
+E = Σ_O e / (|D| p̃); at p̃*, the self-normalised E is that divided by the mean of p / p̃* over D (difference 1).
 
 Differences from the paper:
 1. As far as it is known: E is self-normalised, so that it lives on the scale of mean_A e. Without that, a
-   constant shift of p̃ would close the gap.
+   constant shift of p̃ would close the gap. With it, the gap at p̃* is not 0 but E_A (1 / mean_D(p / p̃*) − 1).
 2. ψ and ξ do not see E itself: minimising E in p̃ just raises p̃.
 3. L_con's gap is a running mean (momentum .9), with gradient 2 · sg(gap) · ∂E of the batch.
 4. The residual's last layer starts at 0, so training starts as IPS with the nominal propensity.
@@ -102,7 +103,7 @@ class ResIPS(PropensityMethod):
         return 2 * self.gap * estimate
 
     def diagnostics(self) -> dict[str, Tensor]:
-        """See `weight_diagnostics` and `coverage`; and the running gap to A."""
+        """See `weight_diagnostics` and `coverage`."""
         sample = observed_sample(self.data, self.n_members)
         weights = self.weights(sample, residual(self.residual, self.propensity, sample))
         return {**weight_diagnostics(weights, self.data.density), **coverage(self.data)}
