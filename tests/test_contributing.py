@@ -19,7 +19,7 @@ def test_a_file_from_anywhere_is_a_row(tmp_path: Path) -> None:
     mine = tmp_path / "toy_method.py"
     mine.write_text(TOY.read_text(encoding="utf-8"), encoding="utf-8")
     command = [
-        *(sys.executable, "-m", "bench", f"methods.extra=[{mine}]", "method=toy_method", "method.power=0.3"),
+        *(sys.executable, "-m", "bench", f"methods.extra=[{mine}]", "method=toy_method"),
         *("dataset=synthetic", "dataset.n_users=60", "seeds=2", "engine.max_epochs=2", f"results={tmp_path}"),
         *("grid.learning_rate=[0.05]", "grid.weight_decay=[0.0]", "grid.power=[0.0,1.0]"),
     ]

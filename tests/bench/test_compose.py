@@ -109,7 +109,6 @@ def test_fields_that_nobody_reads_are_refused() -> None:
         ("+seed=1", "'seed': did you mean 'seeds'"),
         ("+method.rate=1", "'method.rate'"),
         ("++engine.thread=1", "'engine.thread': did you mean 'threads'"),
-        ("+tuned=table/coat/nowhere", "'tuned'"),
     ):
         with pytest.raises(BenchError, match=f"There is no field {nearest}"):
             composed(word)

@@ -11,10 +11,7 @@ import pytest
 from bench import cell as cells
 from bench import reproduce, store
 
-TINY = (
-    *("dataset.batch_size=32", "engine.max_epochs=2", "seeds=2", "dataset.selection_seeds=1"),
-    *("dataset.quick_grid.learning_rate=[0.05]", "dataset.quick_grid.weight_decay=[0.0]"),
-)
+TINY = ("dataset.batch_size=32", "engine.max_epochs=2", "seeds=2", "dataset.selection_seeds=1")
 ROWS = ("--methods", "mf,ips,item_mean,ips_oracle")
 
 
@@ -88,7 +85,7 @@ def test_side_by_side_is_one_after_the_other(tmp_path: Path) -> None:
 def test_a_failing_cell_is_named_and_the_others_stand(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = [*command(tmp_path, "--protocols", "table"), "dataset.quick_grid.learning_rate=[1e30]"]
+    arguments = [*command(tmp_path, "--protocols", "table"), "method.learning_rate=1e30"]
     assert reproduce.main(arguments) == 1
     said = capsys.readouterr()
     assert "every point diverged" in said.err

@@ -59,7 +59,8 @@ def golden() -> dict[str, Any]:
 
 
 def test_every_row_has_one() -> None:
-    assert set(golden()) == set(methods.names())
+    own = {key for key in methods.names() if methods.get(key).__module__.startswith("methods.")}
+    assert set(golden()) == own  # other tests may have loaded methods from elsewhere
 
 
 @pytest.mark.parametrize("key", methods.names())
