@@ -7,15 +7,33 @@ from pathlib import Path
 import pytest
 
 import methods
+from bench.errors import BenchError
+
+_KEYS = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--extra-method my_method.py` puts a method from anywhere through the contract tests."""
+    """`--extra-method my_method.py` puts a method from anywhere through the contract tests, it alone."""
     parser.addoption("--extra-method", action="append", default=[], type=Path, metavar="FILE")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Loads the files of `--extra-method`; a wrong one ends the session with its sentence."""
+    try:
+        config.stash[_KEYS] = [_key(file) for file in config.getoption("--extra-method")]
+    except BenchError as error:
+        raise pytest.UsageError(str(error).replace("methods.extra", "--extra-method")) from error
+
+
+def _key(file: Path) -> str:
+    """The key of a method's file, which may stand in the suite's own folder too."""
+    own = Path(methods.__file__).parent
+    if file.resolve().parent == own and file.stem in methods.names():
+        return file.stem
+    return methods.load_extra(file)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Contract tests run over every registered method."""
+    """Contract tests run over every registered method, or over those of `--extra-method`."""
     if "method_key" in metafunc.fixturenames:
-        extra = [methods.load_extra(file) for file in metafunc.config.getoption("--extra-method")]
-        metafunc.parametrize("method_key", extra or methods.names())
+        metafunc.parametrize("method_key", metafunc.config.stash[_KEYS] or methods.names())

@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+import methods
+from bench import cell as cells
+from bench import compose
 
 ROOT = Path(__file__).parents[1]
 TOY = ROOT / "tests" / "extra" / "toy_method.py"
 
 
+def block(language: str) -> str:
+    """The only block of a language in CONTRIBUTING."""
+    _, found = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split(f"```{language}\n")
+    return found.split("```")[0]
+
+
 def test_the_example_is_the_file_that_is_tried() -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    assert text.split("```python\n")[1].split("```")[0] == TOY.read_text(encoding="utf-8")
+    assert block("python") == TOY.read_text(encoding="utf-8")
+
+
+def test_the_examples_yaml_sets_its_default_and_its_grid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conf = tmp_path / "conf"
+    shutil.copytree(compose.CONF, conf)
+    (conf / "method" / "toy_method.yaml").write_text(block("yaml"), encoding="utf-8")
+    monkeypatch.setattr(compose, "CONF", conf)
+    monkeypatch.setattr(methods, "_registered", dict(methods._registered))
+    words = [f"methods.extra=[{TOY}]", "method=toy_method", "dataset=synthetic"]
+    compose.register(words)
+    config = compose.composed(words)
+    assert config.method.power == 0.3
+    assert cells.prepare(config, cells.load(config)).grid["power"] == [0.0, 0.3, 1.0]
 
 
 def test_a_file_from_anywhere_is_a_row(tmp_path: Path) -> None:
@@ -29,11 +57,73 @@ def test_a_file_from_anywhere_is_a_row(tmp_path: Path) -> None:
     assert "2 points" in done.stdout
 
 
-def test_the_contract_runs_on_a_users_file() -> None:
-    command = [
-        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_contract.py"),
-        *("--extra-method", str(TOY), "-k", "probabilities or notices or what_it_is"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.returncode == 0, done.stdout
-    assert "4 passed" in done.stdout
+# What the example must not become → where its text changes, and the contract's test that says so.
+FAULTS = {
+    "mixes_members": (("(weight * error)", "(weight * error * error.detach().mean())"), "nobody_notices"),
+    "reads_the_first_only": (("power.unsqueeze(-1)", "power[0]"), "nobody_notices"),
+    "spreads_a_nan": (("(weight * error)", "(weight * error * (1 + 0 * error.sum().detach()))"), "is_lost"),
+    "has_its_own_dice": (("(weight * error)", "(weight * error * torch.rand(1))"), "repeats"),
+    "hides_what_it_knows": (
+        ("(weight * error)", "(weight * error * draw.unbiased().labels.mean(-1, keepdim=True))"),
+        "it_uses_of_the_unbiased",
+    ),
+    "claims_what_it_does_not_know": (("year = 2026", "year = 2026\n    uses_unbiased = 'yes'"), "it_uses_of"),
+    "predicts_logits": (
+        (
+            "    def step",
+            "    def score(self, pairs):\n        return self.prediction(pairs)\n\n    def step",
+        ),
+        "predicts_probabilities",
+    ),
+    "draws_nothing": (("draw.observed()", "draw.everywhere()"), "it_trains"),
+    "trains_nothing": (
+        ("minimise(self.prediction, (weight * error).mean(-1))", "self.prediction.leaves = []"),
+        "it_trains",
+    ),
+    "checks_nothing": (("super().check()", "pass"), "cannot_be_are_refused"),
+    "talks": (("draw.observed()", "draw.observed()\n        print('step')"), "its_file_holds"),
+    "owns_an_optimiser": (
+        ("minimise(self.prediction", "torch.optim.Adam\n        minimise(self.prediction"),
+        "its_file_holds",
+    ),
+    "says_nothing": (("Differences from the paper", "Notes"), "says_what_it_is"),
+    "has_no_member_axis": (
+        (
+            "self.counts = Shared(counts.clamp_min(1).to(self.data.labels))",
+            "self.counts = Shared(counts.clamp_min(1)"
+            ".to(self.data.labels))\n        self.total = counts.sum()",
+        ),
+        "have_the_member_axis",
+    ),
+}
+
+
+def contract(*files: Path) -> subprocess.CompletedProcess[str]:
+    """`pytest tests/test_contract.py` on some files, but for what no fault here concerns."""
+    extra = [word for file in files for word in ("--extra-method", str(file))]
+    command = [sys.executable, "-m", "pytest", "-q", "-rf", "--tb=no", "-p", "no:cacheprovider"]
+    command += ["tests/test_contract.py", "-k", "not measured and not misspelt and not registry", *extra]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def test_the_contract_passes_the_example_and_catches_each_fault(tmp_path: Path) -> None:
+    text = TOY.read_text(encoding="utf-8")
+    files = [TOY]
+    for name, ((right, wrong), _) in FAULTS.items():
+        assert text.count(right) == 1, right
+        files.append(tmp_path / f"{name}.py")
+        files[-1].write_text(text.replace(right, wrong), encoding="utf-8")
+    done = contract(*files)
+    assert done.returncode == 1, done.stdout
+    failed: dict[str, set[str]] = {file.stem: set() for file in files}
+    for test, key in re.findall(r"^FAILED \S+::(\w+)\[(\w+)", done.stdout, re.MULTILINE):
+        failed[key].add(test)
+    assert failed.pop("toy_method") == set()
+    for name, (_, test) in FAULTS.items():
+        assert any(test in each for each in failed[name]), f"{name}: {failed[name]}"
+
+
+def test_the_contract_names_a_file_that_is_no_method() -> None:
+    done = contract(Path("nowhere.py"))
+    assert done.returncode == 4  # pytest's usage error
+    assert "ERROR: --extra-method names nowhere.py, where there is no file." in done.stderr
