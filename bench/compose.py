@@ -27,6 +27,7 @@ import methods
 from bench import data
 from bench.config import Config, ProtocolConfig, SweepConfig
 from bench.errors import BenchError, nearest
+from methods.base import MethodConfig
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 _EXTRA = "methods.extra"
@@ -68,11 +69,14 @@ def register(arguments: Sequence[str] = ()) -> None:
 def _schema(key: str) -> type:
     """A method's configuration as a type of Hydra's: its fields, its name and its grid."""
     config = methods.get(key).Config
-    # These follow the data set unless the command line or the method's file says otherwise.
+    # These follow the data set unless the command line or the method's own files say otherwise.
     types = {"batch_size": int, "embedding_size": int, "learning_rate": float, "weight_decay": float}
+    bases = config.__mro__[: config.__mro__.index(MethodConfig)]
+    own = {name for base in bases for name in vars(base).get("__annotations__", {})}
     sizes = [
         (name, kind, field(default=cast(Any, "${dataset.%s}" % name)))  # noqa: UP031
         for name, kind in types.items()
+        if name not in own
     ]
     more: list[Any] = [
         ("name", str, field(default=key)),
@@ -274,7 +278,9 @@ def explain(error: BaseException) -> str:
     group = re.search(r"(?:In '[^']*': )?Could not find '([^']+)/([^'/]*)'", str(error))
     if group:
         options = re.findall(r"^\t(\S+)$", str(error), re.MULTILINE)
-        options = options or (_options(group[1]) if group[1] in _GROUPS else [])
+        options = options or _options(group[1])  # Hydra lists none of a group that has no default
+        if not options:
+            return f"There is no conf/{group[1]}/{group[2]}.yaml, nor another file beside it."
         return f"There is no {group[1]} '{group[2]}': {nearest(group[2], options)}"
     for each in reversed(chain):
         if isinstance(each, OmegaConfBaseException) and each.full_key:

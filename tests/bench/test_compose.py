@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,21 @@ def test_fields_that_nobody_reads_are_refused() -> None:
             composed(word)
 
 
+def test_a_tuned_point_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(compose.CONF, tmp_path / "conf", ignore=shutil.ignore_patterns("tuned"))
+    monkeypatch.setattr(compose, "CONF", tmp_path / "conf")
+    with pytest.raises(BenchError, match="There is no field 'tuned'"):
+        composed("+tuned=table/coat/ips")
+    folder = tmp_path / "conf" / "tuned" / "table" / "coat"
+    folder.mkdir(parents=True)
+    with pytest.raises(BenchError, match=r"^There is no conf/tuned/table/coat/ips\.yaml, nor another file"):
+        composed("+tuned=table/coat/ips")
+    (folder / "mf.yaml").write_text("# @package _global_\ntuned_points: 6\n")
+    with pytest.raises(BenchError, match=r"^There is no tuned/table/coat 'mff': did you mean 'mf'\?"):
+        composed("+tuned=table/coat/mff")
+    assert composed("+tuned=table/coat/mf").tuned_points == 6
+
+
 @pytest.mark.parametrize("where", ["grid", "method.grid", "dataset.quick_grid", "dataset.shared_grid"])
 def test_lists_are_typed_wherever_they_stand(where: str) -> None:
     words = {"method.grid": ["method=kdcrec", "method.grid.alpha=[x]"]}
@@ -131,16 +147,32 @@ def test_a_value_that_is_missing_is_named() -> None:
 # --- Methods -----------------------------------------------------------------------------------------
 
 
-def test_a_method_from_outside_needs_no_yaml() -> None:
-    file = Path(__file__).parents[1] / "extra" / "toy_method.py"
-    words = [f"methods.extra=[{file}]", "method=toy_method", "dataset=yahoo_r3"]
+@pytest.fixture
+def extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The example of CONTRIBUTING as a file of its own."""
+    monkeypatch.setattr(methods, "_registered", dict(methods._registered))
+    text = (Path(__file__).parents[1] / "extra" / "toy_method.py").read_text(encoding="utf-8")
+    file = tmp_path / "mine.py"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_a_method_from_outside_needs_no_yaml(extra: Path) -> None:
+    words = [f"methods.extra=[{extra}]", "method=mine", "dataset=yahoo_r3"]
     compose.register(words)
     compose.register(words)  # a second time is no clash
-    try:
-        config = composed(*words, "method.power=0.25")
-    finally:
-        methods._registered.pop("toy_method")
+    config = composed(*words, "method.power=0.25")
     assert (config.method.power, config.method.batch_size) == (0.25, 4096)
+
+
+def test_its_own_defaults_stand_above_the_data_sets(extra: Path) -> None:
+    text = extra.read_text(encoding="utf-8")
+    extra.write_text(
+        text.replace("power: float = 0.5", "learning_rate: float = 0.7\n        power: float = 0.5")
+    )
+    words = [f"methods.extra=[{extra}]", "method=mine", "dataset=yahoo_r3"]
+    compose.register(words)
+    assert (composed(*words).method.learning_rate, composed(*words).method.batch_size) == (0.7, 4096)
 
 
 def test_hydras_own_words_are_never_all_that_is_said() -> None:
