@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from bench.config import EngineConfig
 from bench.engine.bilevel import hypergradient
+from bench.engine.training import Validation, train
 from methods import autodebias, ltd
 from tests.methods.small import (
     Whole,
@@ -134,6 +136,36 @@ def test_autodebias_without_weights_and_missing_pairs_is_mf() -> None:
         assert_close(auto.prediction.tables[name], table, rtol=1e-12, atol=1e-14)
 
 
+def test_autodebias_draws_the_batches_of_mf() -> None:
+    """The same through the engine: a batch of D beside it changes no batch of O."""
+    still = {"weight_learning_rate": 0.0, "label_learning_rate": 0.0, "missing_weight": 0.0}
+    pairs = torch.arange(4).expand(2, -1)
+    validation = Validation(pairs, pairs, torch.tensor([[1.0, 0, 1, 0]] * 2, dtype=torch.float64))
+    trained = []
+    for key, fields in (("autodebias", still), ("mf", {})):
+        method = built(key, spread=0.0, batch_size=6, learning_rate=0.05, **fields)
+        trained.append(train(method, validation, EngineConfig(max_epochs=6, patience=6), 1))
+    auto, mf = trained
+    assert_close(auto.histories[0].losses["prediction"], mf.histories[0].losses["prediction"], equal_nan=True)
+    for name, table in mf.method.prediction.tables.items():
+        assert_close(auto.method.prediction.tables[name], table, rtol=1e-12, atol=1e-14)
+
+
+def test_the_outer_parts_of_autodebias_have_their_own_rates_and_a_decoupled_decay() -> None:
+    fields = ("weight_learning_rate", "weight_weight_decay", "label_learning_rate", "label_weight_decay")
+    method = built("autodebias", **{name: 0.1 + number for number, name in enumerate(fields)})
+    rates = {
+        name: (float(part.adam.learning_rate[0]), float(part.adam.weight_decay[0]), part.adam.decoupled)
+        for name, part in method.parts.items()
+    }
+    assert rates == {
+        "prediction": (0.01, 1e-4, False),
+        "observed_weight": (0.1, 1.1, True),
+        "everywhere_weight": (0.1, 1.1, True),
+        "imputed_label": (2.1, 3.1, True),
+    }
+
+
 def test_autodebias_freezes_its_weights_and_not_its_labels() -> None:
     method = built("autodebias", spread=0.0, freeze_steps=2)
     for done in range(4):
@@ -142,19 +174,22 @@ def test_autodebias_freezes_its_weights_and_not_its_labels() -> None:
         assert bool(method.observed_weight.tables["users"].any()) == (done >= 2)
 
 
+@pytest.mark.parametrize("meta_rate", [0.0, 0.3])
 @pytest.mark.parametrize("base", ["dr", "ips"])
-def test_ltd_with_a_frozen_propensity_is_the_estimator_it_stands_on(base: str) -> None:
-    method = built("ltd", base=base, meta_learning_rate=0.0, learning_rate=0.05)
+def test_ltd_steps_by_the_estimator_it_stands_on_with_the_new_propensity(base: str, meta_rate: float) -> None:
+    """A frozen propensity leaves IPS or DR; a learned one is used in the very step that learned it."""
+    method = built("ltd", base=base, meta_learning_rate=meta_rate, learning_rate=0.05)
     method.anchor()
     theta = free(method.prediction)
     whole = Whole(method)
     observed, everything = whole.observed(), whole.everywhere()
-    p = torch.sigmoid(plain_logits(method.propensity.tables, observed)).clamp_min(0.25 * 14 / 30)
-    weights = (1 / p) / (1 / p).mean(-1, keepdim=True)
     before = {name: table.clone() for name, table in method.propensity.tables.items()}
     start = {name: table.clone() for name, table in method.prediction.tables.items()}
     method.step(whole)
-    assert all(torch.equal(before[name], table) for name, table in method.propensity.tables.items())
+    still = all(torch.equal(before[name], table) for name, table in method.propensity.tables.items())
+    assert still == (meta_rate == 0)
+    p = torch.sigmoid(plain_logits(method.propensity.tables, observed)).clamp_min(0.25 * 14 / 30)
+    weights = (1 / p) / (1 / p).mean(-1, keepdim=True)
 
     error = method.pointwise(plain_logits(theta, observed), observed.labels)
     if base == "ips":
@@ -184,6 +219,38 @@ def test_ltd_decays_to_the_nominal_propensity_and_not_to_zero() -> None:
     part.adam.step()  # no gradient: Adam itself moves nothing
     for before, (name, table) in zip(apart, part.tables.items(), strict=True):
         assert_close(table - nominal[name], 0.5 * before)
+
+
+def test_the_main_phase_of_ltd_starts_with_the_outer_rates_from_the_nominal_propensity() -> None:
+    method = built("ltd", meta_learning_rate=0.2, meta_weight_decay=3.0)
+    first, main = method.phases()
+    assert (first.name, main.name) == ("propensity", "training")
+    assert main.begin is not None
+    main.begin()
+    adam = method.propensity.adam
+    assert (float(adam.learning_rate[0]), float(adam.weight_decay[0]), adam.decoupled) == (0.2, 3.0, True)
+    assert all(torch.equal(adam.anchor[name], table) for name, table in method.propensity.tables.items())
+
+
+def test_a_member_that_stays_keeps_its_own_nominal_propensity() -> None:
+    method = built("ltd_ips", meta_learning_rate=0.1, meta_weight_decay=5.0)
+    method.anchor()
+    nominal = {name: table[1:].clone() for name, table in method.propensity.tables.items()}
+    stir(method, 0.5)
+    part = method.take(torch.tensor([1])).propensity
+    apart = {name: table - nominal[name] for name, table in part.tables.items()}
+    part.restart()  # as the engine does at the start of a phase
+    part.adam.step()
+    for name, table in part.tables.items():
+        assert_close(table - nominal[name], 0.5 * apart[name])
+
+
+def test_ltd_ips_is_ltd_on_the_ips_loss() -> None:
+    method = built("ltd_ips")
+    assert isinstance(method, ltd.LTD)
+    assert method.config.base == "ips"
+    assert set(method.parts) == {"prediction", "propensity"}
+    assert method.control and not ltd.LTD.control
 
 
 def test_ltd_imputes_the_label_that_a_says_is_missing() -> None:
