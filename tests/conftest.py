@@ -37,3 +37,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Contract tests run over every registered method, or over those of `--extra-method`."""
     if "method_key" in metafunc.fixturenames:
         metafunc.parametrize("method_key", metafunc.config.stash[_KEYS] or methods.names())
+
+
+@pytest.fixture
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Methods that the test registers are gone after it."""
+    methods.names()  # so that the suite's own are there before
+    monkeypatch.setattr(methods, "_registered", dict(methods._registered))

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-import methods
 from bench import cell as cells
 from bench import compose
 
@@ -29,13 +28,12 @@ def test_the_example_is_the_file_that_is_tried() -> None:
 
 
 def test_the_examples_yaml_sets_its_default_and_its_grid(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_registry: None
 ) -> None:
     conf = tmp_path / "conf"
     shutil.copytree(compose.CONF, conf)
     (conf / "method" / "toy_method.yaml").write_text(block("yaml"), encoding="utf-8")
     monkeypatch.setattr(compose, "CONF", conf)
-    monkeypatch.setattr(methods, "_registered", dict(methods._registered))
     words = [f"methods.extra=[{TOY}]", "method=toy_method", "dataset=synthetic"]
     compose.register(words)
     config = compose.composed(words)

@@ -31,7 +31,12 @@ Bench = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    own_registry: None,
+) -> Bench:
     """`python -m bench` in this process: exit status, standard output, standard error."""
     monkeypatch.delenv("BENCH_DEBUG", raising=False)
     monkeypatch.chdir(tmp_path)

@@ -148,9 +148,8 @@ def test_a_value_that_is_missing_is_named() -> None:
 
 
 @pytest.fixture
-def extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def extra(tmp_path: Path, own_registry: None) -> Path:
     """The example of CONTRIBUTING as a file of its own."""
-    monkeypatch.setattr(methods, "_registered", dict(methods._registered))
     text = (Path(__file__).parents[1] / "extra" / "toy_method.py").read_text(encoding="utf-8")
     file = tmp_path / "mine.py"
     file.write_text(text, encoding="utf-8")
