@@ -5,7 +5,11 @@
     L_g(φ) = − mean_D (f − g)² + λ · Ω(g),  θ fixed                 error-maximising pseudo-labels
     L_f(θ, ψ) = (1/m) Σ_u mean_{O_u} [ α_u · ℓ(f, g) + (1 − α_u) · ℓ(f, r) ],  φ fixed
 
-    f = σ(logit of θ), g = σ(logit of φ), ψ = {s_u, b_u}; ℓ(f, r) = (f − r)² (`loss: mse`).
+    f = σ(logit of θ), g = σ(logit of φ), ψ = {s_u, b_u}; ℓ(f, r) = (f − r)² (`loss: mse`); m: users with a
+    rating in O.
+
+A g that maximises its error without λ is, on every pair, the label farther from f: (f − g)² ≥ (f − r)². Then
+L_f is least where all α_u are 0, and nobody is unlearned. λ keeps g from there, and so decides how much is.
 
 Source: Li and Sui, "Causal Recommendation via Machine Unlearning with a Few Unbiased Data": "Methodology"
 and Algorithm 1. What the paper leaves open is a field of `ULTDConfig`.
@@ -36,15 +40,13 @@ class ULTDConfig(MethodConfig):
     everywhere_ratio: int = 1
     rate: str = "table"  # free s_u, b_u per user (equation 2) | network: of the user's embedding
     layers: int = 1  # hidden layers of the network
-    rate_factor: float = 1.0  # learning rate of ψ over that of θ
+    rate_factor: float = 0.3  # learning rate of ψ over that of θ; for a network .01 to .1
     rate_start: float = -2.0  # b_u at the start
-    gamma: float = 1e-5  # γ, L2 of ψ
+    gamma: float = 1e-5  # γ, L2 of ψ (of the table: of its distance from the start)
     penalty: float = 1e-3  # λ
     omega: str = "rows"  # Ω: squared norm of what g reads for a pair | all: weight decay of φ
     users_without: str = "mean"  # L_A(u) of users without a rating in A: mean | zero | skip (α_u = 0)
     user_mean: str = "estimate"  # of pairs weighted |O| / (m n_u) | batch: mean within the batch
-    f_steps: int = 1
-    g_steps: int = 1
     unbiased_weight: float = 0.0  # of a direct term mean_A ℓ(f, r), the other reading of β
     no_unbiased: bool = False  # L_A(u) is a constant: A is not used
     detach_unbiased_loss: bool = False  # no gradient reaches θ through α_u
@@ -58,9 +60,9 @@ class ULTDConfig(MethodConfig):
         one_of(self, "omega", ("rows", "all"))
         one_of(self, "users_without", ("mean", "zero", "skip"))
         one_of(self, "user_mean", ("estimate", "batch"))
-        for name in ("everywhere_ratio", "layers", "f_steps"):
+        for name in ("everywhere_ratio", "layers"):
             require(self, name, getattr(self, name) >= 1, "must be at least 1")
-        for name in ("rate_factor", "gamma", "penalty", "g_steps", "unbiased_weight", "missing_weight"):
+        for name in ("rate_factor", "gamma", "penalty", "unbiased_weight", "missing_weight"):
             require(self, name, getattr(self, name) >= 0, "must be at least 0")
         require(self, "imputed_label", 0 <= self.imputed_label <= 1, "must lie in 0 to 1")
 
@@ -86,7 +88,8 @@ class ULTD(Method):
         else:
             self.rates = self.part(_RateTable, "rates", **rates)
         self.whole_space = bool((config.missing_weight > 0).any())  # asked once, not in each step
-        counts = torch.bincount(data.users, minlength=data.n_users).to(data.labels)
+        counts = torch.bincount(data.users, minlength=data.n_users).to(data.labels)  # n_u
+        self.counts = Shared(counts)
         self.pair_weight = Shared(len(data.labels) / ((counts > 0).sum() * counts.clamp_min(1)))
 
     # --- The loss of f and ψ ---
@@ -164,15 +167,14 @@ class ULTD(Method):
     # --- The loss of g ---
 
     def step_pseudo_label(self, draw: Draw) -> None:
-        """`g_steps` steps of L_g in φ on a batch of D."""
+        """One step of L_g in φ on a batch of D."""
         everywhere = draw.everywhere()
         predicted = torch.sigmoid(self.prediction.fixed(everywhere))
-        for _ in range(self.config.g_steps):
-            apart = predicted - torch.sigmoid(self.pseudo_label(everywhere))
-            loss = -apart.square().mean(-1)
-            if self.config.omega == "rows":
-                loss = loss + self.config.penalty * self.squared_rows(everywhere)
-            minimise(self.pseudo_label, loss)
+        apart = predicted - torch.sigmoid(self.pseudo_label(everywhere))
+        loss = -apart.square().mean(-1)
+        if self.config.omega == "rows":
+            loss = loss + self.config.penalty * self.squared_rows(everywhere)
+        minimise(self.pseudo_label, loss)
 
     def squared_rows(self, pairs: Pairs) -> Tensor:
         """Ω, (G,): mean over pairs of the squared norms of g's rows."""
@@ -186,7 +188,10 @@ class ULTD(Method):
     # --- What a record keeps ---
 
     def user_arrays(self) -> dict[str, Tensor]:
-        """α_u and its inputs, (G, U) each; `has_unbiased` is 1 for users with a rating in A."""
+        """α_u and its inputs, (G, U) each.
+
+        unbiased_loss: L_A(u), what takes its place where `has_unbiased` is 0. n_observed: n_u.
+        """
         data = self.data
         row = data.seed_row
         labels = data.unbiased_labels[row]
@@ -201,6 +206,7 @@ class ULTD(Method):
             "shift": shift,
             "unbiased_loss": loss,
             "has_unbiased": has,
+            "n_observed": self.counts.value.expand_as(loss),
         }
 
     def diagnostics(self) -> dict[str, Tensor]:

@@ -10,9 +10,9 @@ Differences from the paper:
    s_u and b_u are free per user (`rate: table`, equation 2; the text also speaks of a network of layers).
 2. L_A(u) is 0/0 for users without a rating in A; they get the mean of the others (`users_without`).
 3. A pair of a batch of O gets the weight |O| / (m n_u), which makes the batch's mean the paper's sum in
-   expectation (`user_mean`).
+   expectation (`user_mean`). Users without a rating in O, for whom that sum is 0/0, do not count in m.
 4. β and γ, tuned in the paper and in none of its equations, are the L2 of θ (`weight_decay`) and of ψ
-   (`gamma`).
+   (`gamma`). γ draws s_u and b_u to their start: drawn to 0, they would unlearn half of everybody.
 5. Ω is the squared norm of the pseudo-label model's rows in the batch (`omega`).
 6. Several g-steps use the same batch of D.
 """
@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 from bench.engine.sampling import Draw
 from methods import register
+from methods.base import require
 from methods.ultd import ULTD, ULTDConfig
 
 
@@ -34,7 +35,16 @@ class JointULTD(ULTD):
 
     @dataclass(kw_only=True)
     class Config(ULTDConfig):
-        """Fields of ULTD."""
+        """Fields of joint ULTD."""
+
+        f_steps: int = 1
+        g_steps: int = 1  # after every f_steps of the others
+
+        def check(self) -> None:
+            """See `MethodConfig.check`."""
+            super().check()
+            require(self, "f_steps", self.f_steps >= 1, "must be at least 1")
+            require(self, "g_steps", self.g_steps >= 0, "must be at least 0")
 
     def build(self) -> None:
         """See `ULTD.build`."""
@@ -43,5 +53,6 @@ class JointULTD(ULTD):
     def step(self, draw: Draw) -> None:
         """A step of f and ψ, and after every `f_steps` of them the steps of g."""
         self.step_prediction(draw)
-        if self.config.g_steps and self.prediction.adam.steps % self.config.f_steps == 0:
-            self.step_pseudo_label(draw)
+        if self.prediction.adam.steps % self.config.f_steps == 0:
+            for _ in range(self.config.g_steps):
+                self.step_pseudo_label(draw)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,9 @@ from torch import Tensor
 from torch.testing import assert_close
 
 import methods
+import methods.ultd
+from bench import cell as cells
+from bench import compose, store
 from bench.config import EngineConfig
 from bench.engine.training import Validation, train
 from tests.methods.small import (
@@ -22,7 +27,6 @@ from tests.methods.small import (
     data,
     gradients,
     plain_logits,
-    stir,
     taken,
 )
 
@@ -116,8 +120,6 @@ def test_alpha_zero_is_mf_averaged_over_users() -> None:
 
 
 def test_alpha_one_uses_no_observed_label() -> None:
-    from dataclasses import replace
-
     moved = []
     for flip in (False, True):
         one = data()
@@ -215,6 +217,68 @@ def test_the_gradient_is_the_numerical_one(rate: str) -> None:
             assert float(found[name].reshape(2, -1)[1, place]) == pytest.approx(numeric, rel=1e-4, abs=1e-8)
 
 
+def test_the_network_reads_the_embedding_of_f_and_sends_no_gradient_there() -> None:
+    method = built("ultd_jl", rate="network", layers=2)
+    of, hidden = method.rates.tables, method.prediction.tables["users"]
+    for layer in range(3):
+        hidden = hidden @ of[f"weight{layer}"] + of[f"bias{layer}"]
+        hidden = torch.relu(hidden) if layer < 2 else hidden
+    with torch.no_grad():
+        arrays = method.user_arrays()
+    start = float(np.log(np.e - 1))
+    assert_close(arrays["scale"], torch.nn.functional.softplus(start + hidden[..., 0]), **EXACT)
+    assert_close(arrays["shift"], hidden[..., 1] - 2, **EXACT)
+    assert float(arrays["shift"].std(-1).min()) > 1e-3
+
+    method.prediction.leaves, method.rates.leaves = [], []
+    method.platt(torch.arange(6).expand(2, -1))
+    assert method.rates.leaves and not method.prediction.leaves
+
+
+def test_the_rates_learn_with_a_rate_and_an_l2_of_their_own() -> None:
+    fields = {"learning_rate": 0.05, "rate_factor": 0.3, "gamma": 0.02, "weight_decay": 0.5}
+    method = built("ultd_jl", **fields)
+    for part, decay in (("rates", 0.02), ("prediction", 0.5), ("pseudo_label", 0.0)):
+        assert_close(method.parts[part].adam.weight_decay, torch.full((2,), decay).double())
+    before = method.rates.tables["shift"].clone()
+    method.step_prediction(Whole(method))
+    # Adam's first step has the size of its rate wherever there is a gradient at all.
+    moved = (method.rates.tables["shift"] - before).abs()
+    assert_close(moved, torch.full_like(moved, 0.05 * 0.3), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("omega", ["rows", "all"])
+def test_the_loss_of_the_pseudo_labels_is_equation_three(omega: str) -> None:
+    method = built("ultd_jl", omega=omega, penalty=0.3)
+    everything, of = Whole(method).everywhere(), method.pseudo_label.tables
+    f, g = (
+        torch.sigmoid(plain_logits(part.tables, everything))
+        for part in (method.prediction, method.pseudo_label)
+    )
+    expected = -(f - g).square().mean(-1)
+    if omega == "rows":  # over all of D the mean over pairs is the mean over users and over items
+        rows = of["users"].square().sum(-1).mean(-1) + of["items"].square().sum(-1).mean(-1)
+        biases = of["user_bias"].square().mean(-1) + of["item_bias"].square().mean(-1)
+        expected = expected + 0.3 * (rows + biases + of["bias"].squeeze(-1).square())
+    method.step_pseudo_label(Whole(method))
+    assert_close(method.pseudo_label.mean_loss(), expected, **EXACT)
+    decay = 0.3 if omega == "all" else 0.0
+    assert_close(method.pseudo_label.adam.weight_decay, torch.full((2,), decay).double())
+
+
+def test_against_the_exact_maximum_unlearning_never_pays() -> None:
+    method = built("ultd_jl", spread=1.0)
+    observed = all_observed(method)
+    f = torch.sigmoid(method.prediction.fixed(observed))
+    for name, table in method.prediction.tables.items():  # the logits of g are those of f, times -1e6
+        method.pseudo_label.tables[name].copy_(table if name == "items" else -1e6 * table)
+    g = torch.sigmoid(method.pseudo_label.fixed(observed))
+    assert_close(g, (f < 0.5).double())
+    rate = torch.full_like(f, 0.5, requires_grad=True)
+    (slope,) = torch.autograd.grad(method.loss(observed, method.prediction(observed), rate).sum(), rate)
+    assert bool((slope >= 0).all()) and float(slope.max()) > 0
+
+
 def test_the_network_starts_at_the_tables_start_and_may_have_layers() -> None:
     for layers in (1, 2, 3):
         method = built("ultd_jl", rate="network", layers=layers, spread=0.0)
@@ -231,8 +295,6 @@ def test_the_network_starts_at_the_tables_start_and_may_have_layers() -> None:
 def test_without_unbiased_ratings_alpha_is_free_of_a() -> None:
     found = []
     for seed in (0, 1):
-        from dataclasses import replace
-
         one = data()
         labels = one.unbiased_labels if seed == 0 else 1 - one.unbiased_labels
         method = built("ultd_jl", replace(one, unbiased_labels=labels), no_unbiased=True)
@@ -242,7 +304,7 @@ def test_without_unbiased_ratings_alpha_is_free_of_a() -> None:
     assert torch.equal(found[0], found[1])
 
 
-def test_offered_terms_enter_with_their_weights() -> None:
+def test_offered_terms_enter_with_their_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = built("ultd_jl", detach_unbiased_loss=True)
     more = built("ultd_jl", detach_unbiased_loss=True, unbiased_weight=0.5, missing_weight=0.2)
     whole = Whole(plain)
@@ -253,16 +315,12 @@ def test_offered_terms_enter_with_their_weights() -> None:
     missing = (torch.sigmoid(plain_logits(theta, everything)) - 0.1).square().mean(-1)
     slopes = torch.autograd.grad((extra + 0.2 * 30 / 14 * missing).sum(), list(theta.values()))
     seen: dict[str, Tensor] = {}
-    import methods.ultd as module
 
     def spy(parts: Any, loss: Tensor) -> None:
         seen.update(gradients(more.prediction, loss))
 
-    original, module.minimise = module.minimise, spy
-    try:
-        more.step_prediction(Whole(more))
-    finally:
-        module.minimise = original
+    monkeypatch.setattr(methods.ultd, "minimise", spy)
+    more.step_prediction(Whole(more))
     for name, slope in zip(theta, slopes, strict=True):
         assert_close(seen[name], base[name] + slope, **EXACT)
 
@@ -279,7 +337,7 @@ def small_run(key: str, **fields: Any) -> Any:
     return train(method, Validation(pairs, pairs, labels), EngineConfig(max_epochs=4), 1)
 
 
-def test_two_phase_learning_freezes_the_pseudo_labels() -> None:
+def test_two_phase_learning_freezes_the_pseudo_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     method = built("ultd_tp")
     assert [phase.name for phase in method.phases()] == ["base", "pseudo-labels", "training"]
     before = {name: table.clone() for name, table in method.pseudo_label.tables.items()}
@@ -287,7 +345,19 @@ def test_two_phase_learning_freezes_the_pseudo_labels() -> None:
         method.phases()[2].step(Whole(method))
     for name, table in method.pseudo_label.tables.items():
         assert torch.equal(table, before[name])
+
+    kind, frozen = methods.get("ultd_tp"), {}
+    begin = kind.begin  # type: ignore[attr-defined]
+
+    def noted(self: Any) -> None:
+        begin(self)
+        frozen.update({name: table.clone() for name, table in self.pseudo_label.tables.items()})
+
+    monkeypatch.setattr(kind, "begin", noted)
     outcome = small_run("ultd_tp", phase_one_steps=5)
+    assert float(frozen["bias"].abs().min()) > 0
+    for name, table in outcome.method.parts["pseudo_label"].tables.items():
+        assert torch.equal(table, frozen[name])
     assert [history.name for history in outcome.histories] == ["base", "pseudo-labels", "training"]
     assert outcome.histories[1].steps[-1] == 5
     assert outcome.histories[2].losses["pseudo_label"].isnan().all()
@@ -316,7 +386,6 @@ def test_step_ratios_and_restart() -> None:
     fresh = built("ultd_tp", spread=0.0)
     restarted.begin()
     assert torch.equal(restarted.prediction.tables["users"], fresh.prediction.tables["users"])
-    stir(fresh, 0.1)
 
 
 def test_a_batch_of_a_goes_round_all_of_it() -> None:
@@ -333,5 +402,29 @@ def test_a_batch_of_a_goes_round_all_of_it() -> None:
 
 
 @pytest.mark.parametrize("key", ROWS)
-def test_squared_error_is_the_default(key: str) -> None:
-    assert methods.get(key).Config().loss == "mse"
+def test_a_record_keeps_whom_it_unlearned(key: str, tmp_path: Path) -> None:
+    compose.register()
+    small = ("dataset.n_users=30", "dataset.n_items=20", "dataset.ratings_per_user=5", "seeds=2")
+    given = [f"method={key}", "dataset=synthetic", "sweep=none", "engine.max_epochs=2", *small]
+    config = compose.composed(given)
+    cell = cells.prepare(config, cells.load(config))
+    record = cells.run(cell, tmp_path)
+    arrays = store.read_arrays(tmp_path, cell.digest)
+    names = ("alpha", "scale", "shift", "unbiased_loss", "has_unbiased", "n_observed")
+    alpha, scale, shift, loss, has, n_observed = (arrays[f"user_{name}"] for name in names)
+    assert alpha.shape == (2, 30)
+    np.testing.assert_allclose(alpha, 1 / (1 + np.exp(-(scale * loss + shift))), rtol=1e-5)
+    np.testing.assert_allclose(alpha.mean(1), record["diagnostics"]["alpha_mean"], rtol=1e-5)
+    np.testing.assert_allclose(has.mean(1), record["diagnostics"]["users_reached"], rtol=1e-5)
+    np.testing.assert_array_equal(n_observed[0], np.bincount(cell.ratings.biased.users, minlength=30))
+
+
+@pytest.mark.parametrize("key", ROWS)
+def test_the_defaults_are_the_files(key: str) -> None:
+    compose.register()
+    written = vars(compose.composed([f"method={key}", "dataset=coat"]).method)
+    default = methods.get(key).Config()
+    assert default.loss == "mse"
+    followed = ("learning_rate", "weight_decay", "batch_size", "embedding_size", "everywhere_ratio")
+    for name, value in vars(default).items():
+        assert name in followed or written[name] == value, name
