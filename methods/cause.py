@@ -12,7 +12,10 @@ Differences from the paper:
    observed: so do the authors' code and all ports of it.
 2. Items without a rating in A keep random treatment vectors, to which the ports shrink the control vectors.
    Here they are not pulled (`mask: true`); `mask: false` is the ports' behaviour.
-3. All of A is in every step. Means replace the ports' sums, so λ means the same on every data set.
+3. All of A is in every step. Means replace the ports' sums, so λ means the same on every data set: ‖·‖₁ sums
+   the D coordinates, and the pull is averaged over all pairs of the batch, of which those whose item has no
+   rating in A count 0.
+4. Biases are not pulled, as in the ports. The authors' code also learns one scale of all products p · q.
 """
 
 from __future__ import annotations

@@ -1,14 +1,16 @@
 """KDCRec, "Bridge": the student is held near the teacher on pairs drawn from everywhere.
 
-    teacher:  as in `kdcrec.py`
-    loss = mean_O ℓ(σ(f), r) + λ · mean_D (σ(f_t) − σ(f))²        (G,)
+    teacher, base:  as in `kdcrec.py`
+    distil:         mean_O ℓ(σ(f), r) + λ · mean_D (σ(f_t) − σ(f))², f continued from the base        (G,)
 
 Source: Liu et al., "A General Knowledge Distillation Framework for Counterfactual Recommendation via Uniform
-Data", SIGIR 2020.
+Data", SIGIR 2020; the authors' code starts the student from the model of O, too.
 
 Differences from the paper:
-1. The student starts afresh and is compared with the frozen, early-stopped teacher.
-2. Users and items of the second term are drawn as pairs, uniformly from all of D.
+1. ℓ is the suite's pointwise loss, and the distance is one of probabilities; the paper's are squared errors
+   of raw scores.
+2. `everywhere_ratio` pairs of D stand beside one of O in a step; the paper draws as many as of O.
+3. Each of the three phases stops early on validation AUC; the distillation may keep the base as it was.
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ from dataclasses import dataclass
 import torch
 
 from bench.engine.part import minimise
-from bench.engine.phase import Phase
 from bench.engine.sampling import Draw
 from methods import register
 from methods.base import require
@@ -27,7 +28,7 @@ from methods.kdcrec import KDCRec
 
 @register
 class Bridge(KDCRec):
-    """An extra row beside KDCRec."""
+    """An extra row beside KDCRec: the same teacher and base, another distillation."""
 
     title = "KDCRec, Bridge"
     paper = (
@@ -38,7 +39,7 @@ class Bridge(KDCRec):
 
     @dataclass(kw_only=True)
     class Config(KDCRec.Config):
-        """Fields of the bridge; `alpha` has no meaning here."""
+        """Fields of the bridge."""
 
         everywhere_ratio: int = 1
         bridge_weight: float = 0.1  # λ
@@ -48,11 +49,10 @@ class Bridge(KDCRec):
             super().check()
             require(self, "bridge_weight", self.bridge_weight >= 0, "must be at least 0")
             require(self, "everywhere_ratio", self.everywhere_ratio >= 1, "must be at least 1")
-
-    def phases(self) -> list[Phase]:
-        """Teacher, then student."""
-        teacher = KDCRec.phases(self)[0]
-        return [teacher, Phase(name="training", step=self.step, score=self.score)]
+            unused = KDCRec.Config.alpha  # labels are not refined here; another value would do nothing
+            require(
+                self, "alpha", self.alpha == unused, f"has no meaning in the bridge: leave it at {unused}"
+            )
 
     def step(self, draw: Draw) -> None:
         """The student on O, and beside the teacher on D."""

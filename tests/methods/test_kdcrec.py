@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.testing import assert_close
 
 import methods
 from bench.config import EngineConfig
-from bench.engine.sampling import Draw
-from bench.engine.training import Validation, train
-from tests.methods.small import Whole, all_observed, built, data
+from bench.engine.sampling import Pairs
+from bench.engine.training import Outcome, Validation, train
+from bench.errors import BenchError
+from bench.metrics import auc
+from tests.methods.small import Whole, all_observed, all_unbiased, built, data, plain_logits
+
+PAIRS = torch.tensor([[0, 1, 2, 3]] * 2)
+VALIDATION = Validation(PAIRS, PAIRS, torch.tensor([[1.0, 0.0, 1.0, 0.0]] * 2, dtype=torch.float64))
+ENGINE = EngineConfig(max_epochs=6, patience=3)
+EXACT = {"rtol": 0, "atol": 0, "equal_nan": True}
+
+
+def trained(key: str, validation: Validation = VALIDATION, **fields: float) -> Outcome:
+    """Two members trained by the engine, on its batches and with its stop rule."""
+    kind = methods.get(key)
+    config = kind.Config(**{"embedding_size": 3, "batch_size": 6, "learning_rate": 0.05, **fields})
+    return train(kind([config] * 2, [0, 1], data(n_observed=24)), validation, ENGINE, 1)
 
 
 def test_the_target_lies_between_label_and_teacher() -> None:
@@ -46,27 +61,20 @@ def test_only_the_student_moves_in_the_distillation() -> None:
     assert not torch.equal(method.prediction.tables["users"], start)
 
 
-def test_alpha_zero_is_continued_mf() -> None:
-    """The same batches, a fresh Adam, from the base's best parameters."""
-    one = data(n_observed=24)
-    labels = torch.tensor([[1.0, 0.0, 1.0, 0.0]] * 2, dtype=torch.float64)
-    pairs = torch.tensor([[0, 1, 2, 3]] * 2)
-    validation = Validation(pairs, pairs, labels)
-    engine = EngineConfig(max_epochs=6, patience=3)
-    fields = {"embedding_size": 3, "batch_size": 6, "learning_rate": 0.05}
-
-    kind = methods.get("kdcrec")
-    distilled = train(kind([kind.Config(alpha=0.0, **fields)] * 2, [0, 1], one), validation, engine, 1)
+def assert_continued_mf(distilled: Outcome) -> None:
+    """The last two phases are plain MF, and plain MF once more from its best, with a fresh Adam."""
     assert [history.name for history in distilled.histories] == ["teacher", "base", "distillation"]
-
-    kind = methods.get("mf")
-    mf = train(kind([kind.Config(**fields)] * 2, [0, 1], one), validation, engine, 1)
-    same = {"rtol": 0, "atol": 0, "equal_nan": True}
-    assert_close(mf.histories[0].criterion, distilled.histories[1].criterion, **same)
-    continued = train(mf.method, validation, engine, 1)  # its phase starts with a fresh Adam
-    assert_close(continued.histories[0].criterion, distilled.histories[2].criterion, **same)
+    mf = trained("mf")
+    assert_close(mf.histories[0].criterion, distilled.histories[1].criterion, **EXACT)
+    continued = train(mf.method, VALIDATION, ENGINE, 1)
+    assert_close(continued.histories[0].criterion, distilled.histories[2].criterion, **EXACT)
     for name, table in continued.method.prediction.tables.items():
         assert torch.equal(table, distilled.method.prediction.tables[name])
+
+
+def test_alpha_zero_is_continued_mf() -> None:
+    distilled = trained("kdcrec", alpha=0.0)
+    assert_continued_mf(distilled)
     # The restored base is a candidate: it is evaluated before the first step.
     assert distilled.histories[2].steps[0] == 0
     assert torch.equal(
@@ -74,19 +82,68 @@ def test_alpha_zero_is_continued_mf() -> None:
     )
 
 
+def test_the_teacher_learns_a_at_its_own_rate_and_decay() -> None:
+    """Three steps beside torch's Adam on the formula."""
+    method = built("kdcrec", learning_rate=0.5, teacher_learning_rate=0.02, teacher_weight_decay=0.3)
+    unbiased = all_unbiased(method)
+    free = {name: table.clone().requires_grad_() for name, table in method.teacher.tables.items()}
+    optimiser = torch.optim.Adam(free.values(), lr=0.02, weight_decay=0.3)
+    student = {name: table.clone() for name, table in method.prediction.tables.items()}
+    for _ in range(3):
+        method.step_teacher(Whole(method))
+        optimiser.zero_grad()
+        method.pointwise(plain_logits(free, unbiased), unbiased.labels).mean(-1).sum().backward()
+        optimiser.step()
+    for name, table in method.teacher.tables.items():
+        assert_close(table, free[name].detach(), rtol=1e-9, atol=1e-9)
+    for name, table in method.prediction.tables.items():
+        assert torch.equal(table, student[name])
+
+
+def test_the_best_teacher_is_kept_and_measured_and_is_the_bridges_too() -> None:
+    """A validates itself, so that the teacher rises; the later phases leave it where it was best."""
+    a = data(n_observed=24)
+    validation = Validation(a.unbiased_users, a.unbiased_items, a.unbiased_labels)
+    fields = {"teacher_learning_rate": 0.2, "teacher_weight_decay": 0.0}
+    outcome = trained("kdcrec", validation, **fields)
+    method, teacher = outcome.method, outcome.histories[0]
+    assert int(teacher.best.min()) > 0
+    taught = method.taught(Pairs(a.unbiased_users, a.unbiased_items))
+    assert torch.equal(auc(taught, a.unbiased_labels), teacher.criterion.nan_to_num(-1).max(-1).values)
+    over_o = method.taught(all_observed(method))
+    lowest, highest = over_o.min(-1).values, over_o.max(-1).values
+    assert float((highest - lowest).min()) > 0.1
+    assert_close(method.lowest, lowest)
+    assert_close(method.diagnostics()["teacher_range"], highest - lowest)
+
+    bridge = trained("kdcrec_bridge", validation, everywhere_ratio=1, **fields).method
+    for name, table in method.teacher.tables.items():
+        assert torch.equal(table, bridge.teacher.tables[name])
+    assert torch.equal(bridge.diagnostics()["teacher_range"], method.range)
+
+
 def test_the_bridge_is_its_formula() -> None:
     method = built("kdcrec_bridge", bridge_weight=0.4)
     whole = Whole(method)
     observed, everything = whole.observed(), whole.everywhere()
     free = {name: table.clone().requires_grad_() for name, table in method.prediction.tables.items()}
-    from tests.methods.small import plain_logits
-
-    apart = torch.sigmoid(method.teacher.fixed(everything)) - torch.sigmoid(plain_logits(free, everything))
+    teacher = {name: table.clone() for name, table in method.teacher.tables.items()}
+    apart = torch.sigmoid(plain_logits(teacher, everything)) - torch.sigmoid(plain_logits(free, everything))
     loss = method.pointwise(plain_logits(free, observed), observed.labels).mean(-1)
     (loss + 0.4 * apart.square().mean(-1)).sum().backward()
     optimiser = torch.optim.Adam(free.values(), lr=0.01, weight_decay=1e-4)
     optimiser.step()
-    draw: Draw = whole  # type: ignore[assignment]
-    method.step(draw)
+    method.step(whole)
     for name, table in method.prediction.tables.items():
         assert_close(table, free[name].detach(), rtol=1e-9, atol=1e-9)
+    for name, table in method.teacher.tables.items():
+        assert torch.equal(table, teacher[name])
+
+
+def test_a_bridge_without_weight_is_continued_mf() -> None:
+    assert_continued_mf(trained("kdcrec_bridge", bridge_weight=0.0, everywhere_ratio=1))
+
+
+def test_an_alpha_for_the_bridge_is_refused() -> None:
+    with pytest.raises(BenchError, match=r"method\.alpha has no meaning in the bridge"):
+        methods.get("kdcrec_bridge").Config(alpha=0.3).check()
