@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BenchError, NotApplicable
+from bench.errors import BenchError, NotApplicable, Sliced
 
 
 def main() -> int:
@@ -35,6 +36,7 @@ def main() -> int:
         words: list[str] = []
         failed: list[Exception] = []
         here, n_cells, many = os.getpid(), 0, False
+        whole = Overview([])
 
         @hydra.main(config_path=str(compose.CONF), config_name="config", version_base="1.3")
         def app(config: DictConfig) -> None:
@@ -43,8 +45,12 @@ def main() -> int:
             many = job.mode == RunMode.MULTIRUN
             n_cells += 1
             try:
+                task = job.overrides.task
                 with one_sentence():
-                    run_one(compose.resolved(config, job.overrides.task))
+                    run_one(compose.resolved(config, task), task, whole.place(n_cells))
+                    whole.tell(n_cells)
+            except Sliced as done:
+                print(done, flush=True)
             except NotApplicable as error:  # of `method=glob(*)`, for instance: no failure
                 print(f"{config.method.name} on {config.dataset.name}: {error}", file=sys.stderr)
                 if not many:
@@ -64,6 +70,8 @@ def main() -> int:
         with one_sentence(), compose.one_sentence():  # Hydra's errors may be OSErrors, so they come first
             compose.register(sys.argv[1:])
             words[:] = sys.argv[1:] = compose.read(sys.argv[1:])
+            if any(word in ("-m", "--multirun") for word in words):
+                whole = Overview(compose.jobs(words))
             app()
         if failed and many:
             print(f"{len(failed)} of {n_cells} cells failed.", file=sys.stderr)
@@ -100,17 +108,68 @@ def one_sentence() -> Iterator[None]:
         ) from error
 
 
-def run_one(config: Any) -> None:
-    """Trains a cell unless its record is there, and prints what was selected and scored."""
+class Overview:
+    """What a multirun has before it, told before it starts, and how far it is.
+
+    jobs: the overrides of each cell.
+    """
+
+    def __init__(self, jobs: Sequence[Sequence[str]]) -> None:
+        self._trainings = [self._ahead(job) for job in jobs] if len(jobs) > 1 else []
+        self._started = time.monotonic()
+        if self._trainings:
+            known = [n for n in self._trainings if n]
+            print(
+                f"{len(self._trainings)} cells, {sum(known):,} trainings; the records of "
+                f"{len(self._trainings) - len(known)} cells are there.",
+                flush=True,
+            )
+
+    @staticmethod
+    def _ahead(job: Sequence[str]) -> int:
+        """Trainings of a cell; 0 if its record is there, or if it has an error that it will tell itself."""
+        from bench import cell as cells
+        from bench import compose, store
+
+        try:
+            config = compose.composed(job)
+            cell = cells.prepare(config, cells.load(config))
+            found = (Path(config.results) / "runs" / cell.digest / "record.json").is_file()
+        except (BenchError, store.DamagedRecord):
+            return 0
+        return 0 if found else cell.trainings
+
+    def place(self, cell: int) -> str:
+        """Of a cell, from 1, among all."""
+        return f"{cell} of {len(self._trainings)}" if self._trainings else ""
+
+    def tell(self, cell: int) -> None:
+        """Says how far the whole is, once a cell has been trained."""
+        done, to_come = sum(self._trainings[:cell]), sum(self._trainings[cell:])
+        if done and to_come and self._trainings[cell - 1]:
+            left = (time.monotonic() - self._started) / done * to_come
+            print(f"{cell} of {len(self._trainings)} cells; about {duration(left)} left at this rate.")
+
+
+def run_one(config: Any, words: Sequence[str] = (), place: str = "") -> None:
+    """Trains a cell unless its record is there, and prints what was selected and scored.
+
+    Args:
+        words: of the command line, for the record.
+        place: of the cell among those of a multirun, for the terminal: "3 of 13".
+    """
     from bench import cell as cells
     from bench import store
 
     runs = Path(config.results) / "runs"
-    cell = cells.prepare(config, cells.load(config))
+    cell = cells.prepare(config, cells.load(config), words)
     name = f"{cell.method} on {cell.dataset.name}, protocol {cell.protocol.name}"
     record = store.find(runs, cell.digest, report=lambda sentence: print(sentence, file=sys.stderr))
     if record is None:
         store.clean(runs)
+        store.clean(runs / "groups")
+        if len(cell.plan.stages) > 1:
+            print(f"{place}{': ' if place else ''}{name}: {cell.describe()}", flush=True)
         with Bar(name) as bar:
             record = cells.run(cell, runs, bar)
     else:
@@ -119,23 +178,44 @@ def run_one(config: Any) -> None:
 
 
 class Bar:
-    """A progress bar over members; silent where the output is no terminal."""
+    """A progress bar over trainings; a line a minute where the output is no terminal.
 
-    def __init__(self, name: str) -> None:
+    show: False for silence.
+    """
+
+    def __init__(self, name: str, show: bool = True) -> None:
         from tqdm import tqdm
 
-        self._bar = tqdm(desc=name, unit="member", disable=None, leave=False, smoothing=0.05)
+        self._name, self._show = name, show
+        self._told = time.monotonic()
+        disable = None if show else True
+        self._bar = tqdm(
+            desc=name, unit="training", disable=disable, leave=False, bar_format="{l_bar}{bar}| {postfix}"
+        )
 
-    def __call__(self, done: int, total: int) -> None:
-        """`done` more members are finished, of `total`."""
-        self._bar.total = total
-        self._bar.update(done)
+    def __call__(self, done: int, total: int, stage: str, seconds_left: float | None) -> None:
+        """`done` of about `total` trainings are there."""
+        left = "" if seconds_left is None else f", about {duration(seconds_left)} left"
+        state = f"{done} of {total} trainings, stage {stage}{left}"
+        if not self._bar.disable:
+            self._bar.total, self._bar.n = total, done
+            self._bar.set_postfix_str(state)
+        elif self._show and time.monotonic() - self._told > 60:
+            self._told = time.monotonic()
+            print(f"{self._name}: {state}", flush=True)
 
     def __enter__(self) -> Bar:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
+
+
+def duration(seconds: float) -> str:
+    """In the largest unit that says enough: 40 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def summary(name: str, record: dict[str, Any], folder: Path) -> str:

@@ -1,71 +1,97 @@
 """A cell: method × data set × protocol, from its configuration to its record.
 
-    split → points × seeds → train → select on validation → test → record
+    split → stages of points × seeds → train → select on validation → test → record
 
-P points, S seeds; N_A, N_v, N_t unbiased ratings of a seed's A, validation and test part.
+P points, S seeds, T trainings of the sweep.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import os
 import platform
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from torch import Tensor
 
 import methods
-from bench import data, selection, store
-from bench.config import Config, DatasetConfig, EngineConfig, ProtocolConfig
+from bench import data, selection, store, sweep
+from bench.config import Config
 from bench.data import Ratings
-from bench.data.split import Split, split
-from bench.engine.members import Member, budget, bytes_per_member, device_of, dtype_of, groups
-from bench.engine.sampling import Pairs, TrainingData
-from bench.engine.training import Outcome, Validation, train
-from bench.errors import BenchError, nearest
-from bench.metrics import NO_POSITIVE, Ranking, auc, summarise
+from bench.engine.members import Member, dtype_of
+from bench.errors import BenchError, Sliced, nearest
+from bench.kept import Trained
+from bench.metrics import NO_POSITIVE
+from bench.sweep import Plan, Stage, Values
+from bench.trainer import CHECKOUT, Setting, Trainer, code
 from methods.base import Method, MethodConfig
 
-_CHECKOUT = Path(__file__).resolve().parents[1]
-# Files that cannot change a number: a new version of them leaves the records valid.
-_SILENT = ("bench/store.py", "bench/errors.py", "bench/config.py", "methods/__init__.py")
-_UNSEEN = ("device", "threads", "memory_gib")  # fields of the engine that are no part of the identity
-
-Progress = Callable[[int, int], None]  # (members finished just now, members that will be trained in all)
+# Words of a command line that say where and with what it runs, not what comes out.
+_PLACES = ("results", "data_dir", "hydra", "engine.device", "engine.threads", "engine.memory_gib")
 
 
-@dataclass(frozen=True)
-class Cell:
+class Progress(Protocol):
+    """Is told of every trained member."""
+
+    def __call__(self, done: int, total: int, stage: str, seconds_left: float | None) -> None:
+        """`done` of about `total` trainings are there, this one's stage, and an estimate."""
+
+
+def _silent(done: int, total: int, stage: str, seconds_left: float | None) -> None:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell(Setting):
     """A checked cell, before anything is trained.
 
-    points: the configurations that are tried; each one's differences from the first are in `grid`.
-    digest: of its record.
+    base: the configured point's fields. sweep, slices, slice: see `SweepConfig`. digest: of its record.
+    words: of the command line that made it.
     """
 
-    protocol: ProtocolConfig
-    dataset: DatasetConfig
-    method: str
-    points: list[MethodConfig]
-    grid: dict[str, list[Any]]
-    seeds: int
+    base: dict[str, Any]
+    plan: Plan
+    sweep: str
+    slices: int
+    slice: int
     tuned_points: int
     selection: str
-    engine: EngineConfig
-    ratings: Ratings
     digest: str
+    words: tuple[str, ...] = ()
+
+    def config(self, values: Values) -> MethodConfig:
+        """The typed configuration of a point."""
+        kind = methods.get(self.method)
+        return _point(kind.Config, {**self.base, **dict(zip(self.plan.fields, values, strict=True))})
+
+    @property
+    def points(self) -> list[MethodConfig]:
+        """The points of the first stage, or the configured one where nothing is swept."""
+        stages = self.plan.stages
+        values = self.plan.points(stages[0], []) if stages else [self.plan.start]
+        return [self.config(each) for each in values]
+
+    @property
+    def trainings(self) -> int:
+        """An upper bound of the members that are trained."""
+        return sum(self.plan.trainings()) + self.seeds
+
+    def describe(self) -> str:
+        """What is going to be trained, in words."""
+        seeds = f"{self.seeds} seed{'s' if self.seeds > 1 else ''}"
+        if not self.plan.stages:
+            return f"{self.plan.describe()}, {seeds}"
+        return f"{self.plan.describe()}; then the winner with {seeds}: {self.trainings} trainings"
 
 
 # --- From the configuration -------------------------------------------------------------------------
@@ -81,8 +107,11 @@ def load(config: Config) -> Ratings:
     return data.load(config.dataset, Path(config.data_dir))
 
 
-def prepare(config: Config, ratings: Ratings) -> Cell:
-    """Checks a resolved configuration and lists its points.
+def prepare(config: Config, ratings: Ratings, words: Sequence[str] = ()) -> Cell:
+    """Checks a resolved configuration and lays out its plan.
+
+    Args:
+        words: of the command line, for the record.
 
     Raises:
         BenchError: a field, a method or a list of the grid is wrong.
@@ -93,12 +122,20 @@ def prepare(config: Config, ratings: Ratings) -> Cell:
         (config, "seeds", 1),
         (config.engine, "max_epochs", 1),
         (config.engine, "patience", 1),
+        (config.dataset, "screening_seeds", 1),
         (config.dataset, "selection_seeds", 1),
         (config.dataset, "k", 1),
         (config.dataset, "evaluations_per_epoch", 1),
+        (config.sweep, "slices", 1),
+        (config.sweep, "slice", 0),
     ):
         if getattr(place, name) < least:
             raise BenchError(f"{name} must be at least {least}, but it is {getattr(place, name)}.")
+    if config.sweep.slice >= config.sweep.slices:
+        raise BenchError(
+            f"sweep.slice={config.sweep.slice} is too large: with sweep.slices={config.sweep.slices} they "
+            f"are 0 to {config.sweep.slices - 1}."
+        )
     if config.protocol.no_positive not in NO_POSITIVE:
         raise BenchError(
             f"protocol.no_positive={config.protocol.no_positive} is not known: "
@@ -109,62 +146,72 @@ def prepare(config: Config, ratings: Ratings) -> Cell:
     kind = methods.get(key)
     names = [field.name for field in dataclasses.fields(kind.Config)]
     base = {name: fields[name] for name in names}
-    grid = _grid(config, kind, fields["grid"], names)
-    points = [
-        _point(kind.Config, {**base, **dict(zip(grid, values, strict=True))})
-        for values in itertools.product(*grid.values())
-    ]
+    plan = _plan(config, kind, base)
+    setting = {
+        "protocol": config.protocol,
+        "dataset": config.dataset,
+        "method": key,
+        "engine": config.engine,
+        "ratings": ratings,
+        "seeds": config.seeds,
+    }
     identity = {
-        "protocol": vars(config.protocol),
-        "dataset": vars(config.dataset),
-        "method": {"name": key, **base},
-        "grid": grid,
+        **Setting(**setting).identity(),
+        "base": base,
+        "plan": [dataclasses.asdict(stage) for stage in plan.stages],
         "seeds": config.seeds,
         "tuned_points": config.tuned_points,
         "selection": config.selection,
-        "engine": {name: value for name, value in vars(config.engine).items() if name not in _UNSEEN},
     }
-    digest = store.identity(identity, ratings.checksum, code(key, config.dataset.name))
-    return Cell(
-        protocol=config.protocol,
-        dataset=config.dataset,
-        method=key,
-        points=points,
-        grid=grid,
-        seeds=config.seeds,
+    cell = Cell(
+        **setting,
+        base=base,
+        plan=plan,
+        sweep=config.sweep.name,
+        slices=config.sweep.slices,
+        slice=config.sweep.slice,
         tuned_points=config.tuned_points,
         selection=config.selection,
-        engine=config.engine,
-        ratings=ratings,
-        digest=digest,
+        digest=store.identity(identity, ratings.checksum, code(Path(__file__), key, config.dataset.name)),
+        words=tuple(word for word in words if not word.lstrip("+").startswith(_PLACES)),
+    )
+    _check_values(cell)
+    return cell
+
+
+def _plan(config: Config, kind: type[Method], base: dict[str, Any]) -> Plan:
+    """The plan of the configuration (see `StageConfig`)."""
+    dataset, method = config.dataset, config.method
+    of_dataset = {name: getattr(dataset, name) for name in ("quick_grid", "shared_grid", "common_grid")}
+    lists = {
+        # A method that is not trained has no use for learning rates and the like.
+        **{name: grid if kind.trained else {} for name, grid in of_dataset.items()},
+        "own_grid": method.grid,
+        "long_grid": method.long_grid or method.grid,
+    }
+    for name, grid in (*lists.items(), ("grid", config.grid)):
+        where = name if name == "grid" else f"the {name}'s"
+        for field, values in grid.items():
+            if field not in base:
+                raise BenchError(f"{where}.{field}: the method has no such field; {nearest(field, base)}")
+            if not values:
+                raise BenchError(
+                    f"{where}.{field} is an empty list: give at least one value, or leave it out."
+                )
+            if len(set(map(repr, values))) != len(values):
+                raise BenchError(f"{where}.{field} names a value twice.")
+    return sweep.plan(
+        config.sweep.stages, lists, config.grid, base, config.seeds, config.dataset.selection_seeds
     )
 
 
-def _grid(
-    config: Config, kind: type[Method], own: Mapping[str, list[Any]], names: Sequence[str]
-) -> dict[str, list[Any]]:
-    """The lists whose product are the points (see `SweepConfig`)."""
-    sweep = config.sweep
-    shared = {
-        "none": {},
-        "quick_grid": config.dataset.quick_grid,
-        "shared_grid": config.dataset.shared_grid,
-    }
-    if sweep.shared not in shared:
-        raise BenchError(f"sweep.shared={sweep.shared} is not known: {nearest(sweep.shared, shared)}")
-    grid = {
-        **(shared[sweep.shared] if kind.trained else {}),
-        **(own if sweep.own else {}),
-        **config.grid,
-    }
-    for name, values in grid.items():
-        if name not in names:
-            raise BenchError(f"grid.{name}: the method has no such field; {nearest(name, names)}")
-        if not values:
-            raise BenchError(f"grid.{name} is an empty list: give at least one value, or leave it out.")
-        if len(set(map(repr, values))) != len(values):
-            raise BenchError(f"grid.{name} names a value twice.")
-    return grid
+def _check_values(cell: Cell) -> None:
+    """Checks every listed value beside the configured ones, before hours have passed."""
+    cell.config(cell.plan.start)
+    for stage in cell.plan.stages:
+        for name, values in stage.lists.items():
+            for value in values:
+                _point(methods.get(cell.method).Config, {**cell.base, name: value})
 
 
 def _point(kind: type[MethodConfig], values: dict[str, Any]) -> MethodConfig:
@@ -179,226 +226,118 @@ def _point(kind: type[MethodConfig], values: dict[str, Any]) -> MethodConfig:
     return point
 
 
-def code(method: str, dataset: str) -> str:
-    """Fingerprint of the files that can change a number of the method on the data set."""
-    module = sys.modules[methods.get(method).__module__]
-    assert module.__file__ is not None
-    file = Path(module.__file__)
-    roots = [_CHECKOUT, file.parent]
-    entries = [Path(__file__), file, _CHECKOUT / "bench" / "data" / f"{dataset}.py"]
-    files = set().union(*(store.imported_files(entry, roots) for entry in entries))
-    return store.code_fingerprint(sorted(files - {_CHECKOUT / name for name in _SILENT}))
-
-
 # --- Training ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Seeds:
-    """The splits of seeds 0 .. S - 1 with labels, on the device; see `Split`."""
+class _Search:
+    """The state of a cell's sweep: what was tried, and what is to come."""
 
-    training: TrainingData  # of no member in particular
-    validation: Validation
-    test: list[tuple[Tensor, Tensor, NDArray[np.bool_]]]  # users, items (N_t,) and labels of each seed
+    def __init__(self, cell: Cell, trainer: Trainer, progress: Progress) -> None:
+        self.cell, self.trainer, self.progress = cell, trainer, progress
+        self.sees_test = cell.selection in selection.SEES_TEST
+        self.numbers: dict[Values, int] = {}  # a point's number, in the order of trying
+        self.trials: dict[tuple[int, int], tuple[str, Trained]] = {}  # (point, seed) → its stage, what came
+        self.tried: list[int] = []  # points of each stage that has run
+        self.total = cell.trainings
+        self.done = 0
+        self._work = 0.0
+        self._seconds = 0.0
+        self._to_come = 0.0
 
-    @classmethod
-    def of(cls, cell: Cell, device: torch.device, dtype: torch.dtype) -> Seeds:
-        """Splits and binarises the cell's ratings.
+    def stage(self, stage: Stage, share: tuple[int, int] = (0, 1)) -> None:
+        """Trains the points of a stage, or one of several shares of them.
 
         Raises:
-            BenchError: a seed's validation or test ratings have one class only.
+            BenchError: one member does not fit into the memory budget, or the store cannot be written.
         """
-        ratings, protocol = cell.ratings, cell.protocol
-        unbiased, threshold = ratings.unbiased, cell.dataset.threshold
-        labels = unbiased.values >= threshold
-        splits: list[Split] = [
-            split(len(unbiased), seed, protocol.unbiased_train, protocol.unbiased_validation)
-            for seed in range(cell.seeds)
-        ]
-
-        def moved(values: NDArray[Any]) -> Tensor:
-            # A copy: the loaders' arrays are not to be written to.
-            tensor = torch.tensor(values, device=device)
-            return tensor.to(dtype) if tensor.dtype in (torch.bool, torch.float32) else tensor
-
-        def stacked(values: NDArray[Any], rows: list[NDArray[np.int64]]) -> Tensor:
-            return moved(np.stack([values[each] for each in rows]))
-
-        def triple(rows: list[NDArray[np.int64]]) -> tuple[Tensor, Tensor, Tensor]:
-            return (
-                stacked(unbiased.users, rows),
-                stacked(unbiased.items, rows),
-                stacked(labels, rows),
-            )
-
-        for seed, each in enumerate(splits):
-            for part in ("validation", "test"):
-                found = labels[getattr(each, part)]
-                if found.all() or not found.any():
-                    which = "positive" if found.all() else "negative"
-                    raise BenchError(
-                        f"The {part} ratings of seed {seed} are all {which} at "
-                        f"dataset.threshold={threshold:g}, so no AUC can be measured: choose another one."
-                    )
-        a_users, a_items, a_labels = triple([each.train for each in splits])
-        truth = ratings.truth
-        training = TrainingData(
-            n_users=ratings.n_users,
-            n_items=ratings.n_items,
-            seeds=tuple(range(cell.seeds)),
-            seed_row=torch.arange(cell.seeds, device=device),
-            users=moved(ratings.biased.users),
-            items=moved(ratings.biased.items),
-            labels=moved(ratings.biased.values >= threshold),
-            unbiased_users=a_users,
-            unbiased_items=a_items,
-            unbiased_labels=a_labels,
-            propensity=None if truth is None else moved(truth.propensity),
-        )
-        test = [
-            (moved(unbiased.users[each.test]), moved(unbiased.items[each.test]), labels[each.test])
-            for each in splits
-        ]
-        return cls(training, Validation(*triple([each.validation for each in splits])), test)
-
-    def of_members(self, members: Sequence[Member]) -> tuple[TrainingData, Validation]:
-        """What a stack of members trains on and is stopped by."""
-        rows = torch.tensor([member.seed for member in members], device=self.training.seed_row.device)
-        training = self.training.take(rows)
-        seeds = torch.tensor(training.seeds, device=rows.device)
-        v = self.validation
-        return training, Validation(v.users[seeds], v.items[seeds], v.labels[seeds])
-
-
-@dataclass
-class Trained:
-    """What is kept of one member."""
-
-    member: Member
-    validation_auc: float
-    curve: NDArray[np.float64]  # (E,) validation AUC of the last phase
-    steps: list[int]  # steps done before each evaluation of the curve
-    best: int  # evaluation whose parameters were kept
-    losses: dict[str, NDArray[np.float64]]  # part, or phase/part before the last phase → (E,) mean losses
-    diverged: str  # what happened, or ""
-    diagnostics: dict[str, float]
-    test: dict[str, Any]  # metrics; empty where the test set was not looked at
-    per_user: dict[str, NDArray[np.float32]]  # NDCG and Recall of each test user
-    users: NDArray[np.int64]  # those users
-    user_arrays: dict[str, NDArray[np.float32]]  # what the method says about every user, (U,) each
-
-
-class Trainer:
-    """Trains members of one cell, stack by stack."""
-
-    def __init__(self, cell: Cell) -> None:
-        self.cell = cell
-        self.device = device_of(cell.engine)
-        self.dtype = dtype_of(cell.engine)
-        self.kind = methods.get(cell.method)
-        self.seeds = Seeds.of(cell, self.device, self.dtype)
-        torch.set_num_threads(cell.engine.threads or os.cpu_count() or 1)
+        points = self.cell.plan.points(stage, self.best_first())
+        self.tried.append(len(points))
+        members = []
+        for values in points:
+            number = self.numbers.setdefault(values, len(self.numbers))
+            config = self.cell.config(values)
+            members += [
+                Member(number, seed, config)
+                for seed in range(stage.seeds)
+                if (number, seed) not in self.trials
+            ]
+        planned = self.cell.plan.trainings()[len(self.tried) - 1]
+        self.total -= max(planned - len(members), 0)
+        for trained in self.train(members, self.sees_test, stage.name, share):
+            self.trials[trained.member.point, trained.member.seed] = (stage.name, trained)
 
     def train(
-        self, members: Sequence[Member], look_at_test: bool, finished: Callable[[int], None]
+        self, members: Sequence[Member], look_at_test: bool, name: str, share: tuple[int, int] = (0, 1)
     ) -> list[Trained]:
-        """Trains the members, in any order and grouping, and returns them in the given order."""
-        stacks = groups(members, self._bytes_of, budget(self.cell.engine, self.device), self.device)
-        done: dict[tuple[int, int], Trained] = {}
-        for stack in stacks:
-            training, validation = self.seeds.of_members(stack)
-            method = self._build(stack, training)
-            outcome = train(
-                method, validation, self.cell.engine, self.cell.dataset.evaluations_per_epoch, finished
-            )
-            for trained in self._harvest(stack, outcome, look_at_test):
-                done[trained.member.point, trained.member.seed] = trained
-        return [done[member.point, member.seed] for member in members]
-
-    def _build(self, stack: Sequence[Member], training: TrainingData) -> Method:
-        return self.kind([member.config for member in stack], [member.seed for member in stack], training)
-
-    def _bytes_of(self, member: Member) -> int:
-        training, validation = self.seeds.of_members([member])
-        return bytes_per_member(self._build([member], training), validation.labels.shape[-1])
-
-    def _harvest(self, stack: Sequence[Member], outcome: Outcome, look_at_test: bool) -> list[Trained]:
-        history = outcome.histories[-1] if outcome.histories else None
-        with torch.no_grad():
-            diagnostics = {name: value.tolist() for name, value in outcome.method.diagnostics().items()}
+        """Trains members stack by stack, keeping count; in the order of the stacks."""
+        place, of = share
+        stacks = self.trainer.stacks(members)[place::of]
+        self._to_come = sum(self._cost(stack) for stack in stacks)
         found = []
-        for place, member in enumerate(stack):
-            diverged = outcome.diverged.get(place, "")
-            trained = Trained(
-                member=member,
-                validation_auc=float("nan") if diverged else float(outcome.best[place]),
-                curve=np.zeros(0) if history is None else history.criterion[place].numpy(),
-                steps=[] if history is None else history.steps,
-                best=0 if history is None else int(history.best[place]),
-                losses=_losses(outcome, place),
-                diverged=diverged,
-                diagnostics={name: values[place] for name, values in diagnostics.items()},
-                test={},
-                per_user={},
-                users=np.zeros(0, np.int64),
-                user_arrays={},
-            )
-            if look_at_test and not diverged:
-                self._test(trained, outcome.method.take(torch.tensor([place])))
-            found.append(trained)
+        for stack in stacks:
+            before = self.done
+
+            def finished(some: int) -> None:
+                self.done += some
+                self.progress(self.done, self.total, name, self._left())
+
+            trained = self.trainer.train_stack(stack, look_at_test, finished)
+            self.done = before + len(stack)
+            self._work += self._cost(stack)
+            self._to_come -= self._cost(stack)
+            self._seconds += sum(each.seconds for each in trained)
+            found += trained
         return found
 
-    def _test(self, trained: Trained, method: Method) -> None:
-        """Measures one member on its seed's test ratings."""
-        users, items, labels = self.seeds.test[trained.member.seed]
-        with torch.no_grad():
-            scores = method.score(Pairs(users[None], items[None]))[0]
-            arrays = method.user_arrays()
-        trained.user_arrays = {
-            name: value[0].cpu().numpy().astype(np.float32) for name, value in arrays.items()
-        }
-        ranking = Ranking(users, labels, self.cell.dataset.k)
-        ndcg, recall = ranking.per_user(scores)
-        trained.test = {"auc": float(auc(scores, labels)), "ndcg": {}, "recall": {}}
-        for convention in NO_POSITIVE:
-            for name, value in zip(("ndcg", "recall"), summarise(ndcg, recall, convention), strict=True):
-                trained.test[name][convention] = float(value)
-        truth = self.cell.ratings.truth
-        if truth is not None:
-            trained.test["ideal_loss"] = self._ideal_loss(method, truth.labels)
-        trained.users = ranking.user_ids
-        trained.per_user = {
-            "ndcg": ndcg.cpu().numpy().astype(np.float32),
-            "recall": recall.cpu().numpy().astype(np.float32),
-        }
+    def _cost(self, stack: Sequence[Member]) -> float:
+        """Of an epoch of a stack, in arbitrary units: per step a fixed part, then the dense Adam's and the
+        batch's share."""
+        config, ratings = stack[0].config, self.cell.ratings
+        steps = -(-len(ratings.biased) // config.batch_size)
+        parameters = (ratings.n_users + ratings.n_items) * (config.embedding_size + 1)
+        return steps * (3e5 + len(stack) * (2 * parameters + config.batch_size * config.embedding_size))
 
-    def _ideal_loss(self, method: Method, labels: NDArray[np.uint8]) -> float:
-        """L_ideal of the paper's "Problem Setup": the mean pointwise loss over all of D.
+    def _left(self) -> float | None:
+        """Estimated seconds: of this stage by its cost, of later ones by the trainings so far."""
+        if not self._work:
+            return None
+        here = self._seconds / self._work * self._to_come
+        done = max(self.done, 1)
+        planned = self.total - self.done
+        known = min(planned, round(self._to_come / self._work * done))
+        return here + max(planned - known, 0) * self._seconds / done
 
-        Cross-entropy of the predicted probabilities, whatever loss the method trains with.
-        """
-        n_users, n_items = labels.shape
-        total = 0.0
-        rows = max(1, 2**20 // n_items)
-        for start in range(0, n_users, rows):
-            truth = torch.from_numpy(labels[start : start + rows]).to(self.device, torch.float64)
-            users = torch.arange(start, start + len(truth), device=self.device)
-            users = users.repeat_interleave(n_items)[None]
-            items = torch.arange(n_items, device=self.device).repeat(len(truth))[None]
-            with torch.no_grad():
-                p = method.score(Pairs(users, items))[0].double().clamp(1e-7, 1 - 1e-7)
-            total += float(torch.nn.functional.binary_cross_entropy(p, truth.flatten(), reduction="sum"))
-        return total / (n_users * n_items)
-
-
-# --- The whole of it --------------------------------------------------------------------------------
+    def best_first(self) -> list[Values]:
+        """The points tried from best to worst: those of the most seeds first, without the diverged."""
+        by_seeds: dict[int, list[Values]] = {}
+        for values, number in self.numbers.items():
+            n = sum(point == number for point, _ in self.trials)
+            if n:
+                by_seeds.setdefault(n, []).append(values)
+        ranked: list[Values] = []
+        for n in sorted(by_seeds, reverse=True):
+            points = by_seeds[n]
+            rows = [[self.trials[self.numbers[each], seed][1] for seed in range(n)] for each in points]
+            merits = selection.Merits(
+                *(
+                    np.array([[value(each) for each in row] for row in rows])
+                    for value in (
+                        lambda each: each.validation_auc,
+                        lambda each: each.held_out_auc,
+                        lambda each: each.test.get("auc", np.nan),
+                    )
+                )
+            )
+            ranked += [points[place] for place in selection.order(self.cell.selection, merits)]
+        return ranked
 
 
-def run(cell: Cell, runs: Path, progress: Progress = lambda done, total: None) -> dict[str, Any]:
+def run(cell: Cell, runs: Path, progress: Progress = _silent) -> dict[str, Any]:
     """Trains a cell and puts its record into the store.
 
-    Every point is trained with the data set's `selection_seeds`; the one that the rule of selection puts
-    first is trained with all seeds, and only then is the test set looked at.
+    The stages of the plan find the point that the rule of selection puts first; it is trained with all
+    seeds, and only then is the test set looked at. Every stack is kept in `runs/groups` as soon as it is
+    trained, so that a run that was stopped goes on from there.
 
     Returns:
         the record.
@@ -406,31 +345,31 @@ def run(cell: Cell, runs: Path, progress: Progress = lambda done, total: None) -
     Raises:
         BenchError: no point could be trained without diverging, one member is too large for the memory
             budget, or the store cannot be written. A failure is noted apart in the store.
+        Sliced: the cell asks for a share of the first stage, and it is trained.
     """
-    wall, cpu = time.time(), time.process_time()
-    trainer = Trainer(cell)
-    n_points = len(cell.points)
-    tried = min(cell.dataset.selection_seeds, cell.seeds) if n_points > 1 else 0
-    total = n_points * tried + cell.seeds
-    sees_test = cell.selection in selection.SEES_TEST
-
-    def finished(members: int) -> None:
-        progress(members, total)
-
-    members = [
-        Member(point, seed, config) for point, config in enumerate(cell.points) for seed in range(tried)
-    ]
-    trained = trainer.train(members, sees_test, finished)
-    shape = (n_points, tried)
-    validation = np.array([each.validation_auc for each in trained]).reshape(shape)
-    test = np.array([each.test.get("auc", np.nan) for each in trained]).reshape(shape)
-    best_first = selection.order(cell.selection, validation, test) if tried else list(range(n_points))
-    diverged = [_lost(each) for each in trained if each.diverged]
+    started, cpu = time.time(), time.process_time()
+    trainer = Trainer(cell, runs / "groups")
+    search = _Search(cell, trainer, progress)
+    if cell.slices > 1:
+        if not cell.plan.stages:
+            raise BenchError("sweep.slices divides the first stage of a sweep, but nothing is swept here.")
+        search.stage(cell.plan.stages[0], (cell.slice, cell.slices))
+        raise Sliced(
+            f"Share {cell.slice} of {cell.slices} of stage {cell.plan.stages[0].name}: {len(search.trials)} "
+            "trainings are kept; the same command without sweep.slices goes on from all shares."
+        )
+    for stage in cell.plan.stages:
+        search.stage(stage)
+        if not search.best_first():
+            break
+    diverged = [_lost(each) for _, each in search.trials.values() if each.diverged]
 
     chosen: list[Trained] = []
-    for point in best_first:
-        final = [Member(point, seed, cell.points[point]) for seed in range(cell.seeds)]
-        chosen = trainer.train(final, True, finished)
+    for values in search.best_first() if cell.plan.stages else [cell.plan.start]:
+        number = search.numbers.setdefault(values, len(search.numbers))
+        config = cell.config(values)
+        members = [Member(number, seed, config) for seed in range(cell.seeds)]
+        chosen = sorted(search.train(members, True, "final"), key=lambda each: each.member.seed)
         lost = [_lost(each) for each in chosen if each.diverged]
         diverged += lost
         if not lost:
@@ -442,21 +381,17 @@ def run(cell: Cell, runs: Path, progress: Progress = lambda done, total: None) -
             f"({diverged[0]['what']}, for instance); try smaller learning rates."
         )
 
-    record = _record(cell, point, validation, chosen, diverged)
-    record["provenance"] = _provenance(trainer.device, time.time() - wall, time.process_time() - cpu)
-    store.write(runs, cell.digest, record, _arrays(validation, chosen))
+    record = _record(search, values, chosen, diverged)
+    record["provenance"] = {
+        **_provenance(trainer.device, started, cpu),
+        # Of all trainings, those that an earlier run kept included.
+        "training_seconds": round(
+            sum(each.seconds for each in [*chosen, *(each for _, each in search.trials.values())]), 3
+        ),
+        "command": " ".join(["python -m bench", *cell.words]) if cell.words else "",
+    }
+    store.write(runs, cell.digest, record, _arrays(search, chosen))
     return store.read(runs, cell.digest)
-
-
-def _losses(outcome: Outcome, place: int) -> dict[str, NDArray[np.float64]]:
-    """The loss curves of one member, of every part in every phase that trained it."""
-    found = {}
-    for number, history in enumerate(outcome.histories, 1 - len(outcome.histories)):
-        for part, losses in history.losses.items():
-            curve = losses[place].double().numpy()
-            if np.isfinite(curve).any():
-                found[part if number == 0 else f"{history.name}/{part}"] = curve
-    return found
 
 
 def _lost(trained: Trained) -> dict[str, Any]:
@@ -465,12 +400,9 @@ def _lost(trained: Trained) -> dict[str, Any]:
 
 
 def _record(
-    cell: Cell,
-    point: int,
-    validation: NDArray[np.float64],
-    chosen: list[Trained],
-    diverged: list[dict[str, Any]],
+    search: _Search, values: Values, chosen: list[Trained], diverged: list[dict[str, Any]]
 ) -> dict[str, Any]:
+    cell, plan = search.cell, search.cell.plan
     kind = methods.get(cell.method)
     columns: dict[str, Any] = {"auc": [each.test["auc"] for each in chosen]}
     for name in ("ndcg", "recall"):
@@ -478,10 +410,11 @@ def _record(
     if "ideal_loss" in chosen[0].test:
         columns["ideal_loss"] = [each.test["ideal_loss"] for each in chosen]
     ratings = cell.ratings
+    tried = _tried(search)
     return {
         "protocol": vars(cell.protocol),
         "dataset": vars(cell.dataset),
-        "method": {"name": cell.method, "title": kind.title, **vars(cell.points[point])},
+        "method": {"name": cell.method, "title": kind.title, **vars(cell.config(values))},
         "source": ratings.source,
         "comparable": ratings.comparable,
         "notes": ratings.notes,
@@ -494,22 +427,26 @@ def _record(
             "positive_unbiased": float((ratings.unbiased.values >= cell.dataset.threshold).mean()),
         },
         "engine": vars(cell.engine),
-        "grid": cell.grid,
-        "points": cell.tuned_points or len(cell.points),
-        "selection": cell.selection,
-        "selected": {name: getattr(cell.points[point], name) for name in cell.grid},
-        "tried": [
-            {
-                "point": {name: getattr(config, name) for name in cell.grid},
-                "validation_auc": float(row.mean()) if len(row) else None,
-                "seeds": len(row),
-            }
-            for config, row in zip(cell.points, validation, strict=True)
+        "sweep": cell.sweep,
+        "plan": [
+            {**dataclasses.asdict(stage), "tried": n}
+            for stage, n in zip(plan.stages, search.tried, strict=False)
         ],
+        "grid": {
+            name: sorted(
+                {each["point"][name] for each in tried}, key=lambda value: (isinstance(value, str), value)
+            )
+            for name in plan.fields
+        },
+        "points": cell.tuned_points or max(len(tried), 1),
+        "selection": cell.selection,
+        "selected": dict(zip(plan.fields, values, strict=True)),
+        "tried": tried,
         "seeds": [each.member.seed for each in chosen],
         "test": columns,
         "validation": {
             "auc": [each.validation_auc for each in chosen],
+            "held_out": [each.held_out_auc for each in chosen],
             "evaluation": [each.best for each in chosen],
             "step": [each.steps[each.best] if each.steps else 0 for each in chosen],
         },
@@ -518,8 +455,24 @@ def _record(
     }
 
 
-def _arrays(validation: NDArray[np.float64], chosen: list[Trained]) -> dict[str, NDArray[Any]]:
-    """Curves (S, E) of the chosen point's last phase, the points' AUC (P, S), per-user numbers."""
+def _tried(search: _Search) -> list[dict[str, Any]]:
+    """Every point with its mean AUC over the seeds that it was given."""
+    found = []
+    for values, number in search.numbers.items():
+        row = [each for (point, _), (_, each) in search.trials.items() if point == number]
+        found.append(
+            {
+                "point": dict(zip(search.cell.plan.fields, values, strict=True)),
+                "validation_auc": float(np.mean([each.validation_auc for each in row])) if row else None,
+                "held_out_auc": float(np.mean([each.held_out_auc for each in row])) if row else None,
+                "seeds": len(row),
+            }
+        )
+    return found
+
+
+def _arrays(search: _Search, chosen: list[Trained]) -> dict[str, NDArray[Any]]:
+    """Curves (S, E) of the chosen point's last phase, the sweep's trainings (T,), per-user numbers."""
 
     def padded(curves: list[NDArray[Any]]) -> NDArray[np.float32]:
         table = np.full((len(curves), max(map(len, curves))), np.nan, np.float32)
@@ -527,10 +480,18 @@ def _arrays(validation: NDArray[np.float64], chosen: list[Trained]) -> dict[str,
             row[: len(curve)] = curve
         return table
 
+    trials = list(search.trials.values())
+    stages = [stage.name for stage in search.cell.plan.stages]
     arrays: dict[str, NDArray[Any]] = {
-        "point_auc": validation.astype(np.float32),
         "curve": padded([each.curve for each in chosen]),
         "curve_steps": np.array(max((each.steps for each in chosen), key=len), np.int64),
+        "trial_point": np.array([each.member.point for _, each in trials], np.int64),
+        "trial_seed": np.array([each.member.seed for _, each in trials], np.int64),
+        "trial_stage": np.array([stages.index(stage) for stage, _ in trials], np.int64),
+        "trial_auc": np.array([each.validation_auc for _, each in trials]),
+        "trial_held_out": np.array([each.held_out_auc for _, each in trials]),
+        "trial_step": np.array([each.steps[each.best] if each.steps else 0 for _, each in trials], np.int64),
+        "trial_seconds": np.array([each.seconds for _, each in trials], np.float32),
     }
     for name in chosen[0].losses:
         curves = [each.losses.get(name, np.zeros(0)) for each in chosen]
@@ -545,7 +506,7 @@ def _arrays(validation: NDArray[np.float64], chosen: list[Trained]) -> dict[str,
     return arrays
 
 
-def _provenance(device: torch.device, wall: float, cpu: float) -> dict[str, Any]:
+def _provenance(device: torch.device, started: float, cpu: float) -> dict[str, Any]:
     """Where, with what and at what cost the cell was trained."""
     if device.type == "cuda":
         peak, name = torch.cuda.max_memory_allocated(device), torch.cuda.get_device_name(device)
@@ -557,8 +518,8 @@ def _provenance(device: torch.device, wall: float, cpu: float) -> dict[str, Any]
         "device": device.type,
         "device_name": name,
         "threads": torch.get_num_threads(),
-        "wall_seconds": round(wall, 3),
-        "cpu_seconds": round(cpu, 3),
+        "wall_seconds": round(time.time() - started, 3),
+        "cpu_seconds": round(time.process_time() - cpu, 3),
         "peak_memory_mib": round(peak / 2**20, 1),
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -573,7 +534,7 @@ def _commit() -> str:
     try:
         answers = [
             subprocess.run(
-                ["git", "-C", str(_CHECKOUT), *command], capture_output=True, text=True, check=True
+                ["git", "-C", str(CHECKOUT), *command], capture_output=True, text=True, check=True
             ).stdout.strip()
             for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", "bench", "methods"])
         ]

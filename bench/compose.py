@@ -7,6 +7,7 @@ values from `conf/`. No `_target_` is ever instantiated.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ from methods.base import MethodConfig
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 _EXTRA = "methods.extra"
+_OF_DATASET = ("quick_grid", "shared_grid", "common_grid")  # lists that a data set has for sweeps
 _GROUPS = ("protocol", "dataset", "method", "sweep")
 _MULTIRUN = ("-m", "--multirun")
 # Hydra's options, and those of them that take the next word as their value.
@@ -67,7 +69,7 @@ def register(arguments: Sequence[str] = ()) -> None:
 
 
 def _schema(key: str) -> type:
-    """A method's configuration as a type of Hydra's: its fields, its name and its grid."""
+    """A method's configuration as a type of Hydra's: its fields, its name and its grids."""
     config = methods.get(key).Config
     # These follow the data set unless the command line or the method's own files say otherwise.
     types = {"batch_size": int, "embedding_size": int, "learning_rate": float, "weight_decay": float}
@@ -80,7 +82,9 @@ def _schema(key: str) -> type:
     ]
     more: list[Any] = [
         ("name", str, field(default=key)),
+        # Of `sweep: default` and of `sweep: paper`, which takes the short one where there is no long one.
         ("grid", dict[str, list[Any]], field(default_factory=dict)),
+        ("long_grid", dict[str, list[Any]], field(default_factory=dict)),
     ]
     return make_dataclass(f"{key}_schema", [*sizes, *more], bases=(config,), kw_only=True)
 
@@ -112,6 +116,23 @@ def swept(words: Sequence[str], overrides: Sequence[str]) -> list[str]:
     keys = {override.key_or_group for override in parsed if override.is_sweep_override()}
     own = [word for word in overrides if _parsed(word).key_or_group in keys]
     return [word.removeprefix("++") for word in own or overrides]
+
+
+def jobs(words: Sequence[str]) -> list[list[str]]:
+    """The overrides of each job of a multirun, in Hydra's order."""
+    choices = []
+    for word in words:
+        if word.startswith("-") or "=" not in word or word.lstrip("+~").startswith("hydra"):
+            continue
+        override = _parsed(word)
+        key, value = override.get_key_element(), override.value()
+        if not override.is_sweep_override():
+            choices.append([word])
+        elif isinstance(value, Glob):
+            choices.append([f"{key}={name}" for name in value.filter(_options(override.key_or_group))])
+        elif override.is_discrete_sweep():
+            choices.append([f"{key}={each}" for each in override.sweep_string_iterator()])
+    return [list(job) for job in itertools.product(*choices)]
 
 
 def _parsed(word: str) -> Override:
@@ -195,8 +216,8 @@ def resolved(config: DictConfig, overrides: Sequence[str] = ()) -> Config:
     for where, grid in (
         ("grid", plain.grid),
         ("method.grid", plain.method.grid),
-        ("dataset.quick_grid", plain.dataset.quick_grid),
-        ("dataset.shared_grid", plain.dataset.shared_grid),
+        ("method.long_grid", plain.method.long_grid),
+        *((f"dataset.{name}", getattr(plain.dataset, name)) for name in _OF_DATASET),
     ):
         _check_types(where, grid, methods.get(plain.method.name).Config)
     return plain
@@ -221,15 +242,14 @@ def _fix(config: Config, overrides: Sequence[str]) -> None:
     """Takes the fields that the command line fixes (`method.FIELD=value`) out of the lists in the files."""
     keys = [_parsed(word).key_or_group for word in overrides]
     listed = {key.removeprefix("grid.") for key in keys if key.startswith("grid.")}
-    lists = {"quick_grid": config.dataset.quick_grid, "shared_grid": config.dataset.shared_grid}
+    lists = [getattr(config.dataset, name) for name in _OF_DATASET]
     for field_name in (key.removeprefix("method.") for key in keys if key.startswith("method.")):
         if field_name in listed:
             raise BenchError(
                 f"method.{field_name} and grid.{field_name} are both given: keep the one that is meant."
             )
-        lists.get(config.sweep.shared, {}).pop(field_name, None)
-        if config.sweep.own:
-            config.method.grid.pop(field_name, None)
+        for grid in (*lists, config.method.grid, config.method.long_grid):
+            grid.pop(field_name, None)
 
 
 def _check_types(where: str, grid: Mapping[str, list[Any]], kind: type) -> None:

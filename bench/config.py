@@ -24,9 +24,13 @@ class DatasetConfig:
     everywhere_ratio: int = 1  # pairs of all of D per observed pair, for the methods that draw them
     evaluations_per_epoch: int = 1  # how often validation AUC is measured
     untuned_sweep: str = "default"  # what `make table1` does for a cell that no sweep has tuned yet
-    selection_seeds: int = 3  # seeds with which every point is tried (all of them where there are fewer)
+    # Seeds with which the points of a sweep are compared (all of them where there are fewer): few for all
+    # points of a long sweep, more for its best ones.
+    screening_seeds: int = 1
+    selection_seeds: int = 3
     quick_grid: dict[str, list[Any]] = field(default_factory=dict)  # of `sweep: default`
     shared_grid: dict[str, list[Any]] = field(default_factory=dict)  # the paper's points, of `sweep: paper`
+    common_grid: dict[str, list[Any]] = field(default_factory=dict)  # what it sweeps with a method's own
 
 
 @dataclass(kw_only=True)
@@ -61,16 +65,38 @@ class ExtraMethods:
 
 
 @dataclass(kw_only=True)
-class SweepConfig:
-    """Which points of the hyper-parameter space a cell tries.
+class StageConfig:
+    """One stage of a sweep (`bench/sweep.py`).
 
-    The grid is the product of the lists in the data set's `shared` grid, in the method's own grid and
-    in the command line's `grid`, the later of two lists for one field counting.
+    lists: the lists whose product is tried, the later of two lists for one field counting: quick_grid,
+        shared_grid and common_grid of the data set, own_grid and long_grid of the method.
+    near: only values next to a point's own in each list.
+    around: around so many of the best points so far; 0: around the configured one. Without lists, those
+        points are trained again with this stage's seeds.
+    points: so many new points, drawn where there are more; 0: all.
+    seeds: 0: the data set's selection_seeds.
     """
 
     name: str = MISSING
-    shared: str = MISSING  # none | quick_grid | shared_grid
-    own: bool = True  # whether the method's own grid is swept
+    lists: list[str] = field(default_factory=list)
+    near: bool = False
+    around: int = 0
+    points: int = 0
+    seeds: int = 0
+
+
+@dataclass(kw_only=True)
+class SweepConfig:
+    """Which points of the hyper-parameter space a cell tries.
+
+    slices, slice: this process trains only the given one of so many shares of the first stage, for other
+        machines to take the others; a run without them puts all together. No part of a record's identity.
+    """
+
+    name: str = MISSING
+    stages: list[StageConfig] = field(default_factory=list)
+    slices: int = 1
+    slice: int = 0
 
 
 @dataclass(kw_only=True)
@@ -84,7 +110,7 @@ class Config:
     grid: dict[str, list[Any]] = field(default_factory=dict)  # of this run, above those in the files
     seeds: int = 10  # of the final runs: 0 .. seeds - 1
     tuned_points: int = 0  # points of the sweep that chose this configuration; 0: this run's own sweep does
-    selection: str = "validation_auc"  # bench/selection.py
+    selection: str = "validation_held_out"  # bench/selection.py
     engine: EngineConfig = field(default_factory=EngineConfig)
     methods: ExtraMethods = field(default_factory=ExtraMethods)
     data_dir: str = "data"

@@ -18,6 +18,10 @@ class NotApplicable(BenchError):
     """A method cannot run on a data set (for instance, it needs the true propensities)."""
 
 
+class Sliced(Exception):
+    """A share of a sweep is trained and kept, as was asked for: no record yet, and no failure."""
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """A clause that names the closest valid choice, to be appended to an error's sentence.
 

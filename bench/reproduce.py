@@ -10,7 +10,6 @@ data sets, takes the default settings (`dataset.untuned_sweep`). Overrides hold 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import math
 import os
@@ -153,10 +152,10 @@ def train(task: Task, show: bool) -> Answer:
         return Answer(None, "Not trained yet: the time was up; `make table1` goes on.")
     try:
         config = compose.composed(task.overrides)
-        cell = cells.prepare(config, _load(config))
+        cell = cells.prepare(config, _load(config), task.overrides)
         runs = Path(config.results) / "runs"
-        with Bar(name) if show else contextlib.nullcontext(lambda done, total: None) as progress:
-            record = cells.run(cell, runs, progress)
+        with Bar(name, show) as bar:
+            record = cells.run(cell, runs, bar)
     except NotApplicable as error:
         return Answer(None, str(error))
     except BenchError as error:

@@ -2,8 +2,9 @@
 
 Reads the records of swept cells and writes, for each protocol, data set and method,
 `conf/tuned/PROTOCOL/DATASET/METHOD.yaml` (the winner, from which `make table1` starts) and
-`results/sweep/PROTOCOL/DATASET/METHOD.csv` (every point tried, with its mean validation AUC).
-Where a cell was swept several times, the record with the most points counts, then the latest.
+`results/sweep/PROTOCOL/DATASET/METHOD.csv` (every training of the sweep: stage, point, seed, validation AUC,
+epoch of the kept parameters, seconds). Where a cell was swept several times, the record with the most
+points counts, then the latest. A point that is missing, because it diverged, is named.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def swept(runs: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for digest in store.digests(runs):
         record = store.find(runs, digest, report=lambda sentence: print(sentence, file=sys.stderr))
-        if record is None or len(record["tried"]) < 2 or record["selection"] != "validation_auc":
+        if record is None or len(record["tried"]) < 2 or record["selection"] == "oracle_test":
             continue
         key = (record["protocol"]["name"], record["dataset"]["name"], record["method"]["name"])
         if key not in found or _rank(record) > _rank(found[key]):
@@ -45,17 +46,19 @@ def _rank(record: dict[str, Any]) -> tuple[int, str]:
 
 def configuration(record: dict[str, Any]) -> str:
     """The YAML of a winner; it holds for the whole configuration, so that it can set the sweep too."""
-    grid = " ".join(f"grid.{name}={_list(values)}" for name, values in record["grid"].items())
-    names = {key: record[key]["name"] for key in ("protocol", "dataset", "method")}
-    command = " ".join(f"{key}={name}" for key, name in names.items())
-    validation = _mean(record["validation"]["auc"])
+    stages = ", ".join(
+        f"{stage['name']} {stage['tried']} × {stage['seeds']} seeds" for stage in record["plan"]
+    )
+    mean = _mean(record["validation"]["auc"])
     lines = [
         "# @package _global_",
-        f"# Mean validation AUC {validation:.4f} over {len(record['seeds'])} seeds, "
-        f"the best of {len(record['tried'])} points. Found by:",
-        f"#   python -m bench {command} sweep=none {grid}",
+        f"# Mean validation AUC {mean:.4f} over {len(record['seeds'])} seeds; the first of "
+        f"{len(record['tried'])} points",
+        f"# by {record['selection']} ({stages}). Found by:",
+        f"#   {_command(record)}",
+        *(f"# {sentence}" for sentence in gaps(record)),
         "# and written by `python -m bench.tuned`.",
-        "sweep: {shared: none, own: false}",
+        "sweep: {name: none, stages: []}",
         f"tuned_points: {len(record['tried'])}",
         "method:",
         *(f"  {name}: {_plain(value)}" for name, value in record["selected"].items()),
@@ -63,27 +66,56 @@ def configuration(record: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def points(record: dict[str, Any]) -> list[list[str]]:
-    """The lines of a sweep's CSV, its header first."""
+def _command(record: dict[str, Any]) -> str:
+    names = {key: record[key]["name"] for key in ("protocol", "dataset", "method")}
+    default = " ".join(["python -m bench", *(f"{key}={name}" for key, name in names.items())])
+    return record["provenance"]["command"] or f"{default} sweep={record['sweep']}"
+
+
+def gaps(record: dict[str, Any]) -> list[str]:
+    """Sentences about what is missing from a sweep."""
+    found = []
+    lost = {tuple(each["point"].values()) for each in record["tried"] if each["validation_auc"] is None}
+    if lost:
+        found.append(f"{len(lost)} of {len(record['tried'])} points have no mean: a training diverged.")
+    for stage in record["plan"]:
+        if stage["points"] and stage["tried"] < stage["points"]:
+            found.append(
+                f"Stage {stage['name']} tried {stage['tried']} of {stage['points']} points: the lists have "
+                "no more."
+            )
+    return found
+
+
+def points(record: dict[str, Any], arrays: dict[str, Any]) -> list[list[str]]:
+    """The lines of a sweep's CSV, its header first: one for each training."""
     names = list(record["grid"])
-    rows = [
-        [
-            *(_plain(each["point"][name]) for name in names),
-            str(each["seeds"]),
-            "" if each["validation_auc"] is None else f"{each['validation_auc']:.6f}",
-        ]
-        for each in record["tried"]
-    ]
-    return [[*names, "seeds", "validation_auc"], *rows]
+    stages = [stage["name"] for stage in record["plan"]]
+    rows = []
+    for number, place in enumerate(arrays["trial_point"]):
+        point = record["tried"][place]["point"]
+        batch_size = point.get("batch_size", record["method"]["batch_size"])
+        steps_per_epoch = -(-record["counts"]["biased"] // batch_size)
+        auc = float(arrays["trial_auc"][number])
+        held_out = float(arrays["trial_held_out"][number])
+        rows.append(
+            [
+                stages[arrays["trial_stage"][number]],
+                *(_plain(point[name]) for name in names),
+                str(arrays["trial_seed"][number]),
+                f"{auc:.6f}" if auc == auc else "",
+                f"{held_out:.6f}" if held_out == held_out else "",
+                f"{arrays['trial_step'][number] / steps_per_epoch:.2f}",
+                f"{arrays['trial_seconds'][number]:.2f}",
+            ]
+        )
+    header = ["stage", *names, "seed", "validation_auc", "held_out_auc", "epoch", "seconds"]
+    return [header, *rows]
 
 
 def _plain(value: Any) -> str:
     # YAML reads 1e-05 as a string; a float with a point it reads as a number.
     return f"{value:.12f}".rstrip("0").rstrip(".") or "0" if isinstance(value, float) else str(value)
-
-
-def _list(values: Sequence[Any]) -> str:
-    return "[" + ",".join(_plain(value) for value in values) + "]"
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -121,8 +153,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for (protocol, dataset, method), record in sorted(found.items()):
             write(given.conf / protocol / dataset / f"{method}.yaml", configuration(record))
             text = io.StringIO()
-            csv.writer(text, lineterminator="\n").writerows(points(record))
+            csv.writer(text, lineterminator="\n").writerows(
+                points(record, store.read_arrays(given.results / "runs", record["digest"]))
+            )
             write(given.sweeps / protocol / dataset / f"{method}.csv", text.getvalue())
+            for sentence in gaps(record):
+                print(f"{method} on {dataset}, protocol {protocol}: {sentence}")
     except BenchError as error:
         print(error, file=sys.stderr)
         return 1

@@ -56,11 +56,14 @@ class Outcome:
 
     method: all members, at their best parameters.
     best: (G,) criterion of the last phase at those parameters.
+    held_out: (G,) validation AUC of the last phase without the optimism of its own stop rule: the
+        evaluation is chosen on one half of the validation ratings and measured on the other, both ways.
     diverged: member → what happened to it; its parameters mean nothing.
     """
 
     method: Method
     best: Tensor
+    held_out: Tensor
     histories: list[History] = field(default_factory=list)
     diverged: dict[int, str] = field(default_factory=dict)
 
@@ -78,7 +81,8 @@ def train(
         method: a built method of G members; it is changed.
         finished: is told how many members have just ended the last phase, for a progress bar.
     """
-    outcome = Outcome(method, torch.full((method.n_members,), torch.nan))
+    unknown = torch.full((method.n_members,), torch.nan, dtype=torch.float64)
+    outcome = Outcome(method, unknown, unknown)
     phases = method.phases()
     for number, phase in enumerate(phases):
         if phase.begin is not None:
@@ -87,9 +91,11 @@ def train(
         last = number == len(phases) - 1
         run = _Run(outcome, number, validation, config, finished if last else lambda members: None)
         outcome.best = run.go(evaluations_per_epoch)
+        outcome.held_out = run.held_out()
     if not phases:
         with torch.no_grad():
             outcome.best = auc(method.score(_pairs(method, validation)), validation.labels[_row(method)])
+            outcome.held_out = outcome.best
         finished(method.n_members)
     return outcome
 
@@ -135,6 +141,7 @@ class _Run:
         self.labels = validation.labels[row]
         self.steps: list[int] = []
         self.criteria: list[Tensor] = []
+        self.halves: list[Tensor] = []  # (G, 2) validation AUC of the even and of the odd ratings
         self.losses: list[dict[str, Tensor]] = []
         self.best_at = torch.zeros(n, dtype=torch.int64, device=device)
 
@@ -177,7 +184,12 @@ class _Run:
             if phase.criterion is not None:
                 value = phase.criterion().double()
             else:
-                value = auc(phase.score(self.pairs), self.labels)
+                scores = phase.score(self.pairs)
+                value = auc(scores, self.labels)
+                # A split's ratings stand in random order, so these are random halves.
+                halves = [auc(scores[:, half::2], self.labels[:, half::2]) for half in (0, 1)]
+                running = torch.stack(halves, -1).masked_fill(~self.running.unsqueeze(-1), torch.nan)
+                self.halves.append(_spread(running, self.members, self.whole.n_members))
         lost = self.running & ~torch.isfinite(value)
         if bool(lost.any()):
             self._lose(lost, done, phase.name)
@@ -203,6 +215,19 @@ class _Run:
         self.losses.append(
             {name: _spread(part.mean_loss(), self.members, n) for name, part in self.stack.parts.items()}
         )
+
+    def held_out(self) -> Tensor:
+        """(G,) see `Outcome`; the best criterion itself where it is not a validation AUC."""
+        if not self.halves:
+            return self.best
+        curves = torch.stack(self.halves, 1)  # (G, E, 2)
+        if self.phase.steps is not None:  # the last evaluation counts, whatever it says
+            value = curves[:, -1].mean(-1)
+        else:
+            chosen = curves.nan_to_num(nan=-torch.inf).argmax(1)  # (G, 2) by one half
+            value = curves.flip(-1).gather(1, chosen.unsqueeze(1)).squeeze(1).mean(-1)
+        # A half with one class only measures nothing.
+        return torch.where(torch.isfinite(value), value, self.best)
 
     def _lose(self, lost: Tensor, done: int, phase: str) -> None:
         """Drops members whose criterion is not a number, and records it."""
@@ -247,7 +272,7 @@ class _Run:
 
 
 def _spread(values: Tensor, members: Tensor, n: int) -> Tensor:
-    """(G',) values of some members as (G,), NaN for the others."""
-    spread = torch.full((n,), torch.nan, dtype=values.dtype, device=values.device)
+    """(G', ...) values of some members as (G, ...), NaN for the others."""
+    spread = torch.full((n, *values.shape[1:]), torch.nan, dtype=values.dtype, device=values.device)
     spread[members] = values
     return spread

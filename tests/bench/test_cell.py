@@ -12,6 +12,7 @@ from bench import cell as cells
 from bench import compose, selection, store
 from bench.cell import Cell
 from bench.errors import BenchError
+from bench.trainer import Seeds
 
 TINY = (
     *("dataset=synthetic", "dataset.n_users=50", "dataset.n_items=40", "dataset.ratings_per_user=10"),
@@ -42,7 +43,7 @@ def test_the_points_are_the_product_of_the_grid() -> None:
 
 
 def test_later_lists_replace_earlier_ones() -> None:
-    assert prepared("method=eib").grid["learning_rate"] == [0.01, 0.1]
+    assert prepared("method=eib").plan.stages[0].lists["learning_rate"] == [0.01, 0.1]
     assert len(prepared("method=eib").points) == 2 * 1 * 5
     assert len(prepared("method=eib", "grid.missing_weight=[0.5]").points) == 2
     assert len(prepared("sweep=paper", "method=mf").points) == 2 * 4 * 5  # two rates instead of four
@@ -78,7 +79,14 @@ def test_a_change_of_code_changes_the_identity(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(store, "code_fingerprint", spy)
     assert prepared().digest == before
     names = {path.relative_to(Path(cells.__file__).parents[1]).as_posix() for path in files}
-    counted = {"bench/cell.py", "bench/metrics.py", "bench/engine/training.py", "bench/engine/adam.py"}
+    counted = {
+        "bench/cell.py",
+        "bench/trainer.py",
+        "bench/sweep.py",
+        "bench/metrics.py",
+        "bench/engine/training.py",
+        "bench/engine/adam.py",
+    }
     counted |= {"bench/data/synthetic.py", "bench/data/split.py", "methods/mf.py", "methods/parts.py"}
     assert counted <= names
     assert not names & {"bench/table.py", "bench/store.py", "bench/data/coat.py", "methods/ips.py"}
@@ -94,7 +102,7 @@ def test_the_record_says_everything(record: tuple[dict[str, Any], dict[str, Any]
     assert found["selected"] in [each["point"] for each in found["tried"]]
     for name in ("torch", "device", "wall_seconds", "cpu_seconds", "peak_memory_mib", "commit", "finished"):
         assert name in found["provenance"]
-    assert arrays["point_auc"].shape == (2, 2)
+    assert arrays["trial_point"].tolist() == [0, 0, 1, 1] and arrays["trial_seed"].tolist() == [0, 1, 0, 1]
     assert arrays["curve"].shape == (3, 4)  # three epochs and the start
     assert arrays["loss_prediction"].shape == (3, 4)
     for seed, ndcg in enumerate(found["test"]["ndcg"]["skip"]):
@@ -106,26 +114,29 @@ def test_the_selected_point_has_the_best_mean_validation_auc(
     record: tuple[dict[str, Any], dict[str, Any]],
 ) -> None:
     found, arrays = record
-    best = int(arrays["point_auc"].mean(-1).argmax())
+    point_auc = arrays["trial_auc"].reshape(2, 2)
+    best = int(point_auc.mean(-1).argmax())
     assert found["selected"] == found["tried"][best]["point"]
     # Its members of the selection are trained again with the others: the same numbers come out.
-    np.testing.assert_allclose(arrays["point_auc"][best], found["validation"]["auc"][:2], atol=1e-6)
+    np.testing.assert_allclose(point_auc[best], found["validation"]["auc"][:2], atol=1e-6)
 
 
 def test_only_the_oracle_looks_at_the_test_set() -> None:
     validation = np.array([[0.6, 0.7], [0.8, 0.4], [0.66, 0.66], [0.9, np.nan]])
     test = np.array([[0.1, 0.1], [0.2, 0.2], [0.1, 0.1], [0.9, 0.9]])
-    blind = np.full_like(test, np.nan)
-    assert selection.order("validation_auc", validation, blind) == [2, 0, 1]
-    assert selection.order("validation_auc", validation, test) == [2, 0, 1]
-    assert selection.order("oracle_test", validation, test)[0] == 3
+    held_out = np.array([[0.5, 0.5], [0.7, 0.7], [0.6, 0.6], [0.9, np.nan]])
+    for known in (test, np.full_like(test, np.nan)):
+        merits = selection.Merits(validation, held_out, known)
+        assert selection.order("validation_auc", merits) == [2, 0, 1]
+        assert selection.order("validation_held_out", merits) == [1, 2, 0]
+    assert selection.order("oracle_test", selection.Merits(validation, held_out, test))[0] == 3
     assert {"oracle_test"} == selection.SEES_TEST
     with pytest.raises(BenchError, match="did you mean 'validation_auc'"):
         selection.check("validation")
 
 
 def test_other_seeds_have_other_splits_and_shared_ones_the_same() -> None:
-    one, other = (cells.Seeds.of(prepared(f"seeds={n}"), *_cpu()) for n in (2, 3))
+    one, other = (Seeds.of(prepared(f"seeds={n}"), *_cpu()) for n in (2, 3))
     assert one.validation.users.tolist() == other.validation.users[:2].tolist()
     assert one.training.unbiased_users[0].tolist() != one.training.unbiased_users[1].tolist()
     parts = [one.training.unbiased_users[0], one.validation.users[0], one.test[0][0]]

@@ -91,7 +91,7 @@ def real(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
         (("+seed=3",), "no field 'seed': did you mean 'seeds'?"),
         (("++method.wieght_decay=3",), "no field 'method.wieght_decay': did you mean 'weight_decay'?"),
         (("engine.pationce=3",), "no field 'engine.pationce': did you mean 'patience'?"),
-        (("sweep.onw=true",), "no field 'sweep.onw': did you mean 'own'?"),
+        (("sweep.slcie=true",), "no field 'sweep.slcie': did you mean 'slice'?"),
         (("grid.learning_rat=[0.1]",), "grid.learning_rat: the method has no such field; did you mean"),
         (("method.grid.clip=[1]",), "no field 'method.grid.clip': write grid.clip=[...] instead."),
         (("method=ipss",), "no method 'ipss': did you mean 'ips'?"),
@@ -107,7 +107,7 @@ def real(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
         (("seeds=some",), "seeds must be a whole number, but it is 'some'."),
         (("seeds=2.5",), "seeds must be a whole number, but it is '2.5'."),
         (("seeds=null",), "seeds needs a value, but it is null."),
-        (("sweep.own=maybe",), "sweep.own must be true or false, but it is 'maybe'."),
+        (("sweep.slices=many",), "sweep.slices must be a whole number, but it is 'many'."),
         (("grid.learning_rate=[abc]",), "grid.learning_rate must be a number, but it is 'abc'."),
         (("grid.batch_size=[2.5]",), "grid.batch_size must be a whole number, but it is '2.5'."),
         (("grid.learning_rate=0.1",), "grid.learning_rate must be a list, such as [0.01,0.05]."),
@@ -383,7 +383,7 @@ def test_a_multirun_goes_on_past_a_failure_and_says_so(tmp_path: Path) -> None:
     assert set(ROOT.iterdir()) == before
     # Hydra's notes lie hidden among the records.
     (digest,) = records(tmp_path)
-    assert {file.name for file in (tmp_path / "runs").iterdir()} == {digest, ".hydra"}
+    assert {file.name for file in (tmp_path / "runs").iterdir()} == {digest, "groups", ".hydra"}
 
 
 def test_debug_raises(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,9 +27,10 @@ def composed(*overrides: str) -> Config:
 
 
 def points(*overrides: str) -> dict[str, list[object]]:
-    """The grid that a cell is swept over."""
+    """The lists that a cell is swept over, of all stages."""
     config = composed(*TINY, *overrides)
-    return cells.prepare(config, cells.load(config)).grid
+    plan = cells.prepare(config, cells.load(config)).plan
+    return {name: values for stage in plan.stages for name, values in stage.lists.items()}
 
 
 # --- Words -------------------------------------------------------------------------------------------
@@ -89,7 +90,7 @@ def test_a_field_that_is_given_is_not_swept() -> None:
     assert points() == {"learning_rate": [0.01, 0.05], "weight_decay": [0.0001, 0.0003, 0.001]}
     assert points("method.learning_rate=0.2") == {"weight_decay": [0.0001, 0.0003, 0.001]}
     swept = points("sweep=paper", "method.batch_size=64")
-    assert swept.keys() == {"learning_rate", "embedding_size"}
+    assert swept.keys() == {"learning_rate", "embedding_size", "weight_decay"}
     # A method's own grid stands in its file.
     assert "alpha" in points("method=kdcrec") and "alpha" not in points("method=kdcrec", "method.alpha=0.3")
     assert points("grid.learning_rate=[0.3]")["learning_rate"] == [0.3]

@@ -9,10 +9,12 @@ import torch
 import methods
 from bench import cell as cells
 from bench import compose
-from bench.cell import Cell, Trainer
+from bench.cell import Cell
 from bench.engine.members import Member
 from bench.engine.sampling import Pairs
+from bench.kept import Trained
 from bench.statistics import wilcoxon
+from bench.trainer import Trainer
 
 
 def prepared(*overrides: str) -> Cell:
@@ -22,7 +24,7 @@ def prepared(*overrides: str) -> Cell:
     return cells.prepare(config, cells.load(config))
 
 
-def trained(cell: Cell) -> list[cells.Trained]:
+def trained(cell: Cell) -> list[Trained]:
     """Its first point with all seeds."""
     members = [Member(0, seed, cell.points[0]) for seed in range(cell.seeds)]
     return Trainer(cell).train(members, True, lambda n: None)

@@ -1,0 +1,172 @@
+"""Which hyper-parameter points a cell tries: a plan of stages, each around the best points so far.
+
+The full product of a method's lists is out of reach (ULTD's in the paper: 145,200 points), so a plan sweeps
+some fields exhaustively, others around the best points found, and gives the last few points more seeds
+(`conf/sweep/paper.yaml`). Every row gets the same number of points. Pure: neither data nor torch.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.config import StageConfig
+from bench.errors import BenchError
+from bench.seeds import stream_seed
+
+Values = tuple[Any, ...]  # one value for each of a plan's fields: a point
+Lists = Mapping[str, list[Any]]  # field → values
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A resolved stage; see `StageConfig`. lists: field → values; none: the best points get more seeds."""
+
+    name: str
+    lists: dict[str, list[Any]]
+    near: bool
+    around: int
+    points: int
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages of a cell. fields: those swept in any stage. start: the configured point."""
+
+    fields: tuple[str, ...]
+    start: Values
+    stages: tuple[Stage, ...]
+
+    def points(self, stage: Stage, best_first: Sequence[Values]) -> list[Values]:
+        """The points of a stage, given all points tried before it from best to worst.
+
+        A stage of given size goes around further points where the lists around its own are used up, so that
+        rows with short lists are given as many points as rows with long ones.
+        """
+        if not stage.lists:
+            return list(best_first[: stage.around])
+        if stage.around == 0:
+            around, rest = [self.start], []
+        else:
+            around, rest = list(best_first[: stage.around]), list(best_first[stage.around :])
+        seen = set(best_first)
+        found: list[Values] = []
+        draw = random.Random(stream_seed("sweep", stage.name))
+        quota = -(-stage.points // len(around))
+        for number, centre in enumerate(itertools.chain(around, rest if stage.points else [])):
+            new = [point for point in self._around(stage, centre) if point not in seen]
+            if stage.points:
+                room = min(quota * (number + 1), stage.points) if number < len(around) else stage.points
+                chosen = sorted(draw.sample(range(len(new)), min(len(new), max(room - len(found), 0))))
+                new = [new[place] for place in chosen]
+            found += new
+            seen.update(new)
+        return found
+
+    def _around(self, stage: Stage, centre: Values) -> Iterator[Values]:
+        choices = []
+        for name, own in zip(self.fields, centre, strict=True):
+            values = stage.lists.get(name)
+            choices.append([own] if values is None else _near(values, own) if stage.near else values)
+        yield from itertools.product(*choices)
+
+    def sizes(self) -> list[int]:
+        """Points of each stage, as far as they are known before anything is trained: an upper bound."""
+        sizes: list[int] = []
+        tried = 0
+        for stage in self.stages:
+            if not stage.lists:
+                sizes.append(min(stage.around, tried))
+                continue
+            size = 1
+            for values in stage.lists.values():
+                size *= min(len(values), 3) if stage.near else len(values)
+            size *= max(min(stage.around, tried), 1)
+            sizes.append(stage.points or size)
+            tried += sizes[-1]
+        return sizes
+
+    def trainings(self) -> list[int]:
+        """Trainings of each stage: an upper bound."""
+        found: list[int] = []
+        least = 0  # seeds that every point has by then
+        for stage, size in zip(self.stages, self.sizes(), strict=True):
+            found.append(size * (stage.seeds if stage.lists else max(stage.seeds - least, 0)))
+            least = min(least or stage.seeds, stage.seeds)
+        return found
+
+    def describe(self) -> str:
+        """The stages in words, for whoever is going to wait for them."""
+        if not self.stages:
+            return "the configured point"
+        return ", ".join(
+            f"{stage.name} {size} × {stage.seeds} seed{'s' if stage.seeds > 1 else ''}"
+            for stage, size in zip(self.stages, self.sizes(), strict=True)
+        )
+
+
+def _near(values: list[Any], own: Any) -> list[Any]:
+    """A value and its neighbours in a list of numbers; other lists have no order, and are taken whole."""
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in [*values, own]):
+        return values
+    ordered = sorted(values)
+    below, above = bisect.bisect_left(ordered, own), bisect.bisect_right(ordered, own)
+    return [*ordered[max(below - 1, 0) : below], own, *ordered[above : above + 1]]
+
+
+def plan(
+    stages: Sequence[StageConfig],
+    lists: Mapping[str, Lists],
+    given: Lists,
+    configured: Mapping[str, Any],
+    seeds: int,
+    default_seeds: int,
+) -> Plan:
+    """Resolves the stages of a configuration for one method.
+
+    Args:
+        lists: name of a list → field → values.
+        given: the command line's: they replace a field's other lists, and a field that no stage sweeps is
+            swept in the first.
+        configured: the point to start from, of all fields.
+        seeds: of the final runs: no stage has more. default_seeds: of a stage that does not say.
+
+    Raises:
+        BenchError: a stage names no list that there is, goes around nothing, or has a negative number.
+    """
+    resolved: list[Stage] = []
+    for config in stages or ([StageConfig(name="grid")] if given else []):
+        for name in ("around", "points", "seeds"):
+            if getattr(config, name) < 0:
+                raise BenchError(f"sweep.stages: {name} of stage '{config.name}' must not be negative.")
+        merged: dict[str, list[Any]] = {}
+        for key in config.lists:
+            if key not in lists:
+                raise BenchError(
+                    f"sweep.stages: stage '{config.name}' names the list '{key}', but there are only "
+                    f"{', '.join(lists)}."
+                )
+            merged.update({name: list(given.get(name, values)) for name, values in lists[key].items()})
+        stage_seeds = min(config.seeds or default_seeds, seeds)
+        resolved.append(Stage(config.name, merged, config.near, config.around, config.points, stage_seeds))
+    if len({stage.name for stage in resolved}) != len(resolved):
+        raise BenchError("sweep.stages: two stages have one name.")
+    if resolved:
+        if resolved[0].around:
+            raise BenchError(
+                f"sweep.stages: '{resolved[0].name}' is the first stage, so there are no best points to go "
+                "around yet: give it around: 0."
+            )
+        swept = {name for stage in resolved for name in stage.lists}
+        resolved[0].lists.update({name: list(given[name]) for name in given if name not in swept})
+    # A row without parameters of its own has nothing to do in a stage of such parameters.
+    resolved = [stage for stage in resolved if stage.lists or stage.around]
+    fields = tuple(dict.fromkeys(name for stage in resolved for name in stage.lists))
+    if not fields:
+        return Plan((), (), ())
+    return Plan(fields, tuple(configured[name] for name in fields), tuple(resolved))

@@ -1,0 +1,238 @@
+"""Sweep plans: which points are tried, the same number for every row, and going on where a run stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import methods
+from bench import cell as cells
+from bench import compose, store, sweep
+from bench.cell import Cell
+from bench.config import StageConfig
+from bench.engine.members import Member
+from bench.errors import BenchError, Sliced
+from bench.trainer import Trainer
+
+TINY = (
+    *("dataset=synthetic", "dataset.n_users=50", "dataset.n_items=40", "dataset.ratings_per_user=10"),
+    *("dataset.unbiased_per_user=20", "engine.max_epochs=2", "seeds=3", "dataset.selection_seeds=3"),
+    "dataset.screening_seeds=1",
+)
+# A staged plan of few points.
+STAGED = (
+    "dataset.shared_grid={learning_rate:[0.01,0.05,0.1],batch_size:[64,128],embedding_size:[4]}",
+    "sweep.stages=[{name:shared,lists:[shared_grid],seeds:1},"
+    "{name:own,lists:[common_grid,long_grid],around:2,points:5,seeds:1},"
+    "{name:again,lists:[shared_grid],near:true,around:1,points:2,seeds:1},{name:confirm,around:3,seeds:3}]",
+)
+
+
+def prepared(*overrides: str) -> Cell:
+    compose.register()
+    config = compose.composed([*TINY, *overrides])
+    return cells.prepare(config, cells.load(config))
+
+
+def plan(stages: Sequence[StageConfig], **lists: dict[str, list[Any]]) -> sweep.Plan:
+    configured = {"a": 1, "b": 1, "c": "x"}
+    return sweep.plan(stages, {"first": {}, "second": {}, **lists}, {}, configured, 10, 3)
+
+
+A, B = {"a": [0, 1, 2]}, {"b": [1, 2, 3, 4]}
+
+
+def test_later_stages_go_around_the_best_points() -> None:
+    found = plan(
+        [StageConfig(name="one", lists=["first"]), StageConfig(name="two", lists=["second"], around=1)],
+        first=A,
+        second=B,
+    )
+    first, second = found.stages
+    assert found.fields == ("a", "b") and found.start == (1, 1)
+    assert found.points(first, []) == [(0, 1), (1, 1), (2, 1)]
+    # (2, 1) is there already.
+    assert found.points(second, [(2, 1), (0, 1), (1, 1)]) == [(2, 2), (2, 3), (2, 4)]
+    assert found.sizes() == [3, 4]
+
+
+def test_neighbours_are_the_next_values_of_a_list() -> None:
+    stages = [StageConfig(name="one", lists=["first"])]
+    stages += [StageConfig(name="two", lists=["first", "second"], near=True, around=1)]
+    found = plan(stages, first={"a": [8, 1, 2, 4]}, second={"c": ["x", "y", "z"]})
+    points = found.points(found.stages[1], [(2, "x")])
+    assert {a for a, _ in points} == {1, 2, 4}
+    assert {c for _, c in points} == {"x", "y", "z"}  # words have no neighbours
+    assert {a for a, _ in found.points(found.stages[1], [(3, "x")])} == {2, 3, 4}  # a value of no list
+
+
+@settings(deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 5), min_size=1, max_size=3),
+    around=st.integers(1, 5),
+    size=st.integers(1, 30),
+)
+def test_a_stage_of_given_size_gets_it_whatever_the_lists(lengths: list[int], around: int, size: int) -> None:
+    """As long as there are points enough in all; never one twice, never one that is known."""
+    names = "bcd"[: len(lengths)]
+    own = {name: list(range(n)) for name, n in zip(names, lengths, strict=True)}
+    configured: dict[str, Any] = {"a": 0, "b": 0, "c": 0, "d": 0}
+    stages = [
+        StageConfig(name="one", lists=["first"]),
+        StageConfig(name="two", lists=["second"], around=around, points=size),
+    ]
+    found = sweep.plan(stages, {"first": {"a": list(range(8))}, "second": own}, {}, configured, 10, 3)
+    known = found.points(found.stages[0], [])
+    new = found.points(found.stages[1], known)
+    there = 8 * int(np.prod(lengths)) - 8
+    assert len(new) == len(set(new)) == min(size, there)
+    assert not set(new) & set(known)
+    assert new == found.points(found.stages[1], known)
+    if there >= size:
+        assert sum(found.sizes()) == 8 + size
+
+
+def test_the_papers_plan_gives_every_row_as_many_points() -> None:
+    compose.register()
+    sizes = {}
+    for key in methods.rows():
+        cell = prepared("sweep=paper", f"method={key}", "seeds=10")
+        if methods.get(key).trained and key != "ips_oracle":
+            best = cell.plan.points(cell.plan.stages[0], [])
+            assert len(best) == 80
+            best += cell.plan.points(cell.plan.stages[1], best)
+            best += cell.plan.points(cell.plan.stages[2], best)
+            sizes[key] = len(best)
+    assert set(sizes.values()) == {160}
+    assert set(methods.ROWS) <= sizes.keys()
+
+
+def test_a_list_of_the_command_line_replaces_the_files() -> None:
+    lists = {"first": A, "second": B}
+    stages = [
+        StageConfig(name="one", lists=["first"]),
+        StageConfig(name="two", lists=["second"], around=1),
+    ]
+    found = sweep.plan(stages, lists, {"b": [9], "c": ["y"]}, {"a": 1, "b": 1, "c": "x"}, 10, 3)
+    assert found.stages[0].lists == {"a": [0, 1, 2], "c": ["y"]}
+    assert found.stages[1].lists == {"b": [9]}
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [
+        (StageConfig(name="one", lists=["third"]), "names the list 'third'"),
+        (StageConfig(name="one", lists=["first"], around=2), "is the first stage"),
+        (StageConfig(name="one", lists=["first"], points=-1), "must not be negative"),
+    ],
+)
+def test_a_plan_that_cannot_be_meant_is_refused(stage: StageConfig, said: str) -> None:
+    with pytest.raises(BenchError, match=said):
+        plan([stage], first=A)
+
+
+# --- Running ----------------------------------------------------------------------------------------
+
+
+def comparable(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name != "provenance"}
+
+
+def test_a_staged_sweep_keeps_every_training_and_confirms_the_best(tmp_path: Path) -> None:
+    cell = prepared(*STAGED, "method=eib")
+    record = cells.run(cell, tmp_path)
+    arrays = store.read_arrays(tmp_path, cell.digest)
+    assert [stage["tried"] for stage in record["plan"]] == [6, 5, 2, 3]
+    assert record["points"] == len(record["tried"]) == 13
+    stages = arrays["trial_stage"].tolist()
+    assert [stages.count(number) for number in range(4)] == [6, 5, 2, 3 * 2]  # seed 0 was there
+    trained = {
+        (p, s) for p, s in zip(arrays["trial_point"].tolist(), arrays["trial_seed"].tolist(), strict=True)
+    }
+    assert len(trained) == len(stages)
+    # The winner is one of those with three seeds, and the best of them.
+    confirmed = [each for each in record["tried"] if each["seeds"] == 3]
+    assert len(confirmed) == 3
+    best = max(confirmed, key=lambda each: each["held_out_auc"])
+    assert record["selected"] == best["point"]
+    for each in record["tried"]:
+        mine = arrays["trial_point"] == record["tried"].index(each)
+        assert arrays["trial_held_out"][mine].mean() == pytest.approx(each["held_out_auc"])
+
+
+class _Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [1, 3, 5, 8])
+def test_a_run_that_was_stopped_goes_on_with_the_stacks_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    cell = prepared(*STAGED, "method=mf")
+    whole = cells.run(cell, tmp_path / "whole")
+    trained: list[int] = []
+    training = Trainer._train_stack
+
+    def counted(self: Trainer, stack: Sequence[Member], *rest: Any) -> Any:
+        if len(trained) == after:
+            raise _Killed
+        trained.append(len(stack))
+        return training(self, stack, *rest)
+
+    monkeypatch.setattr(Trainer, "_train_stack", counted)
+    with pytest.raises(_Killed):
+        cells.run(cell, tmp_path / "stopped")
+    trained.clear()
+    after = 10**6
+    record = cells.run(cell, tmp_path / "stopped")
+    assert comparable(record) == comparable(whole)
+    kept = len(list((tmp_path / "whole" / "groups").iterdir()))
+    assert 0 < len(trained) < kept
+    one, other = (store.read_arrays(tmp_path / name, cell.digest) for name in ("whole", "stopped"))
+    for name in one.keys() - {"trial_seconds"}:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+def test_a_damaged_stack_is_told_and_trained_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = prepared(*STAGED, "method=mf")
+    whole = cells.run(cell, tmp_path)
+    groups = sorted((tmp_path / "groups").glob("*/arrays.npz"))
+    content = bytearray(groups[0].read_bytes())
+    content[len(content) // 2] ^= 1
+    groups[0].write_bytes(content)
+    (groups[1].parent / "record.json").write_text("{")
+    (tmp_path / cell.digest / "record.json").unlink()
+    assert comparable(cells.run(cell, tmp_path)) == comparable(whole)
+    said = capsys.readouterr().err
+    assert str(groups[0]) in said and str(groups[1].parent) in said
+
+
+def test_shares_of_a_stage_add_up_to_the_whole(tmp_path: Path) -> None:
+    whole = cells.run(prepared(*STAGED, "method=mf"), tmp_path / "whole")
+    for place in range(2):
+        with pytest.raises(Sliced, match=f"Share {place} of 2 of stage shared"):
+            cells.run(prepared(*STAGED, "sweep.slices=2", f"sweep.slice={place}"), tmp_path / "shares")
+    cell = prepared(*STAGED, "method=mf")
+    assert len(list((tmp_path / "shares" / "groups").iterdir())) == 2  # two batch sizes
+    assert comparable(cells.run(cell, tmp_path / "shares")) == comparable(whole)
+    with pytest.raises(BenchError, match=r"sweep\.slice=2 is too large"):
+        prepared(*STAGED, "sweep.slices=2", "sweep.slice=2")
+
+
+def test_progress_counts_up_to_what_was_planned(tmp_path: Path) -> None:
+    told: list[tuple[int, int, str, float | None]] = []
+    cell = prepared(*STAGED, "method=mf")
+    cells.run(cell, tmp_path, lambda *state: told.append(state))
+    done = [each[0] for each in told]
+    assert done == sorted(done)
+    assert told[-1][0] == told[-1][1] <= cell.trainings
+    assert [each[2] for each in told if each[2] == "final"]
+    assert any(each[3] is not None and each[3] > 0 for each in told)
