@@ -4,6 +4,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 ARGS ?=
+DEVICE ?= cpu
 
 .PHONY: help env test lint clean table1 data sweep report gate speed calibrate known-truth
 
@@ -35,8 +36,9 @@ known-truth: env ## every row on generated data, where the truth is known (resul
 calibrate: env ## fix the strength of KuaiRec's simulated selection (results/kuairec)
 	$(RUN) -m bench.calibrate $(ARGS)
 
-speed: env ## measure the engine against one-model-at-a-time PyTorch, on one thread
-	$(RUN) -m bench.speed $(ARGS)
+speed: env ## measure the engine against one-model-at-a-time PyTorch and the memory's speed (DEVICE=cuda)
+	$(RUN) -m bench.speed --device $(DEVICE) $(ARGS)
+
 
 lint: env ## ruff and mypy
 	$(VENV)/bin/ruff check .
