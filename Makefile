@@ -4,6 +4,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 ARGS ?=
+DEVICE ?= cpu
 
 .PHONY: help env test lint clean table1 data sweep report gate speed calibrate known-truth
 
@@ -46,8 +47,9 @@ sweep: env ## the paper's grids (METHODS= DATASETS= PROTOCOL= SWEEP=), then conf
 	$(RUN) -m bench -m 'method=$(METHODS)' dataset=$(DATASETS) protocol=$(PROTOCOL) sweep=$(SWEEP) \
 	  hydra/launcher=$(LAUNCHER) $(ARGS); status=$$?; $(RUN) -m bench.tuned && exit $$status
 
-speed: env ## measure the engine against one-model-at-a-time PyTorch, on one thread
-	$(RUN) -m bench.speed $(ARGS)
+speed: env ## measure the engine against one-model-at-a-time PyTorch and the memory's speed (DEVICE=cuda)
+	$(RUN) -m bench.speed --device $(DEVICE) $(ARGS)
+
 
 lint: env ## ruff and mypy
 	$(VENV)/bin/ruff check .

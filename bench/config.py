@@ -51,10 +51,14 @@ class EngineConfig:
 
     device: str = "auto"  # auto | cpu | cuda
     threads: int = 1  # of torch, per process; 0: as many as there are cores. Small operations gain nothing
-    memory_gib: float = 0.0  # budget for one group of members; 0: half of the device's free memory
+    # What the process may hold (on a GPU: a group of members); 0: a group takes half of what is free at most.
+    memory_gib: float = 0.0
     max_epochs: int = 500
     patience: int = 20  # evaluations without a better validation AUC
     dtype: str = "float32"  # float32 | float64
+    # dense | rows: whether a step moves all of a table, or the rows of its batch only (their moments and
+    # decay too): another optimiser, whose cost does not grow with the tables. For millions of users.
+    adam: str = "dense"
 
 
 @dataclass(kw_only=True)

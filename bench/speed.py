@@ -1,8 +1,9 @@
 """How fast the suite is: `python -m bench.speed [--device cuda] [--output FILE.csv]`.
 
 Every ratio is measured in one run, on one thread, in turns: the stacked engine against a plain loop
-over single models with `torch.optim.Adam` (`EagerMF`, kept here as the reference). Data are generated,
-in the sizes of Coat and of Yahoo! R3. The exit status is 1 if a target is missed.
+over single models with `torch.optim.Adam` (`EagerMF`, kept here as the reference), and groups of members
+against what the device's memory allows (`bench.bandwidth`). Data are generated, in the sizes of Coat and of
+Yahoo! R3. The exit status is 1 if a target is missed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import dataclasses
 import os
 import resource
 import subprocess
@@ -18,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +29,7 @@ from tabulate import tabulate
 from torch import Tensor, nn
 
 import methods
+from bench.bandwidth import copy_bandwidth, least_traffic, traffic, wait
 from bench.data import yahoo_r3
 from bench.engine.members import bytes_per_member
 from bench.engine.sampling import Sampler, TrainingData
@@ -48,11 +52,15 @@ class Size:
     embedding_size: int
     members: int
     steps: int  # of one turn: an epoch
-    target: float  # least ratio to the eager loop
+    target: float  # least ratio to the eager loop; of a group, largest ratio to the bound
 
 
 COAT = Size("Coat", 290, 300, 6960, 128, 8, 40, 54, 8.0)
 YAHOO = Size("Yahoo! R3", 15400, 1000, 311704, 4096, 32, 1, 76, 2.5)
+# What a grid trains at once there, learning rates apart: two of the paper's embedding sizes.
+GROUPS = [
+    dataclasses.replace(YAHOO, embedding_size=size, members=8, steps=10, target=2.0) for size in (32, 128)
+]
 
 
 @dataclass(frozen=True)
@@ -132,14 +140,14 @@ def stacked_steps(method: Method, size: Size) -> Callable[[], float]:
     done = [0]
 
     def turn() -> float:
-        _wait(method.device)
+        wait(method.device)
         start = time.perf_counter()
         for _ in range(-(-size.steps // sampler.steps_per_epoch)):
             epoch = sampler.epoch(method.data, "training", done[0])
             done[0] += 1
             for number in range(min(size.steps, sampler.steps_per_epoch)):
                 step(epoch.draw(method.data, number))
-        _wait(method.device)
+        wait(method.device)
         steps = min(size.steps, sampler.steps_per_epoch) * -(-size.steps // sampler.steps_per_epoch)
         return (time.perf_counter() - start) / (steps * method.n_members)
 
@@ -153,7 +161,7 @@ def eager_steps(size: Size, data: TrainingData) -> Callable[[], float]:
     loss = nn.BCEWithLogitsLoss()
 
     def turn() -> float:
-        _wait(data.labels.device)
+        wait(data.labels.device)
         start = time.perf_counter()
         order = torch.randperm(len(data.labels), device=data.labels.device)
         for number in range(size.steps):
@@ -161,15 +169,10 @@ def eager_steps(size: Size, data: TrainingData) -> Callable[[], float]:
             optimiser.zero_grad()
             loss(model(data.users[batch], data.items[batch]), data.labels[batch]).backward()
             optimiser.step()
-        _wait(data.labels.device)
+        wait(data.labels.device)
         return (time.perf_counter() - start) / size.steps
 
     return turn
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def in_turns(*contestants: Callable[[], float]) -> list[float]:
@@ -192,6 +195,36 @@ def training(size: Size, device: torch.device) -> list[Figure]:
         Figure(f"{what}: single eager model", theirs * 1e3, "ms/step"),
         Figure(f"{what}: {size.members} stacked", ours * 1e3, "ms/member-step"),
         Figure(f"{what}: ratio", ratio, "x", f">= {size.target:g}", ratio >= size.target),
+    ]
+
+
+def bandwidth(size: Size, device: torch.device, profile: bool = False) -> list[Figure]:
+    """A stack's dense-Adam step of MF beside what the device's memory allows; see `bench.bandwidth`.
+
+    Args:
+        profile: print where the time goes, by torch.profiler.
+    """
+    method = stack("mf", size, generated(size, device), size.members)
+    turn = stacked_steps(method, size)
+    seconds, speed = in_turns(turn, lambda: copy_bandwidth(device))
+    bound = least_traffic(method) / speed
+    epoch = Sampler(method.data, size.batch_size, 0).epoch(method.data, "training", 0)
+    counted = traffic(lambda: method.step(epoch.draw(method.data, 0)), method) / least_traffic(method)
+    if profile:
+        with torch.profiler.profile() as profiled:
+            turn()
+        order = "self_cpu_time_total" if device.type == "cpu" else "self_device_time_total"
+        print(profiled.key_averages().table(sort_by=order, row_limit=15), file=sys.stderr)
+    ratio = seconds / bound
+    what = (
+        f"MF, {size.members} members of {size.name}'s size, batch {size.batch_size}, d {size.embedding_size}"
+    )
+    return [
+        Figure(f"Copying on {device.type}, reads and writes", speed / 1e9, "GB/s"),
+        Figure(f"{what}: speed", 1 / seconds, "member-steps/s"),
+        Figure(f"{what}: share of the bandwidth", 1 / ratio, ""),
+        Figure(f"{what}: step beside its bound", ratio, "x", f"<= {size.target:g}", ratio <= size.target),
+        Figure(f"{what}: counted bytes of a GPU's operations beside the bound", counted, "x"),
     ]
 
 
@@ -307,6 +340,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--all-methods", action="store_true", help="the cost of each method's step beside MF's"
     )
+    parser.add_argument("--profile", action="store_true", help="where a group's step spends its time")
     parser.add_argument("--peak", nargs=2, metavar=("SIZE", "MEMBERS"), help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     sizes = {size.name: size for size in (COAT, YAHOO)}
@@ -321,6 +355,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parts: list[Callable[[], list[Figure]]] = [
         lambda: training(COAT, device),
         lambda: training(YAHOO, device),
+        *(partial(bandwidth, size, device, given.profile) for size in GROUPS),
     ]
     if given.all_methods:
         parts += [lambda: relative_cost(COAT, device), lambda: relative_cost(YAHOO, device)]

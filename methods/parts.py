@@ -93,7 +93,14 @@ class MF(Part):
             dq = direction["items"].flatten(0, 1).index_select(0, items)
             return (dp * q + p * dq).sum(-1).view(shape) + biases(direction)
 
-        return self.leaf((p * q).sum(-1).view(shape) + biases(self.tables), pull, push)
+        rows = {
+            "users": (users, p.shape[-1]),
+            "items": (items, q.shape[-1]),
+            "user_bias": (users, 1),
+            "item_bias": (items, 1),
+            "bias": None,
+        }
+        return self.leaf((p * q).sum(-1).view(shape) + biases(self.tables), pull, push, rows)
 
 
 class TwinMF(Part):
@@ -230,7 +237,15 @@ class Heads(Part):
             return along.transpose(1, 2) + biases(direction)
 
         logits = ((p * q) @ heads.transpose(1, 2)).transpose(1, 2).contiguous() + biases(self.tables)
-        return self.leaf(logits, pull, push)
+        rows = {
+            "users": (users, p.shape[-1]),
+            "items": (items, q.shape[-1]),
+            "heads": None,
+            "user_bias": (bias_of["user_bias"], 1),
+            "item_bias": (bias_of["item_bias"], 1),
+            "bias": None,
+        }
+        return self.leaf(logits, pull, push, rows)
 
 
 def normal(method: Method, stream: str, shape: tuple[int, ...]) -> Tensor:

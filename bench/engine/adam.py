@@ -10,6 +10,9 @@ from torch.optim.adam import adam
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # torch.optim.Adam's defaults, which the paper names
 
+# Rows of a table that a loss was computed from: positions among the rows of all members, floats in a row.
+Rows = tuple[Tensor, int]
+
 # On a CPU a member's state larger than this no longer shares the cache with its neighbours': torch's fused
 # kernel, member by member, then beats stacked operations (measured by `make speed`).
 _FUSED_FROM = 1 << 15  # floats of one member
@@ -18,6 +21,10 @@ _FUSED_FROM = 1 << 15  # floats of one member
 class Adam:
     """Equals `torch.optim.Adam` (coupled weight decay) member by member.
 
+    With `by_rows`, a step moves the rows that the loss was computed from and no others: neither their
+    moments nor their decay. That is `torch.optim.SparseAdam` with a decay, and what a step costs does not
+    depend on the tables' sizes. Tables that are handed out whole are moved whole.
+
     Args:
         tables: named parameters, each (G, ...) and contiguous; changed in place by `step`.
         learning_rate, weight_decay: (G,).
@@ -25,6 +32,7 @@ class Adam:
             being added to the gradient. For parts whose gradients are so small that a coupled decay
             would drown them.
         anchor: tables that a decoupled decay draws towards, instead of towards 0.
+        by_rows: moves touched rows only (see `touch`).
     """
 
     def __init__(
@@ -34,10 +42,13 @@ class Adam:
         weight_decay: Tensor,
         decoupled: bool = False,
         anchor: dict[str, Tensor] | None = None,
+        by_rows: bool = False,
     ) -> None:
         self.tables = tables
         self.decoupled = decoupled
         self.anchor = anchor or {}
+        self.by_rows = by_rows
+        self._touched: dict[str, list[Rows] | None] = {}  # since the last step; None: the whole table
         self._gradients: dict[str, Tensor] = {}
         self.first: dict[str, Tensor] = {}
         self.second: dict[str, Tensor] = {}
@@ -63,12 +74,23 @@ class Adam:
             self._gradients = {name: torch.zeros_like(table) for name, table in self.tables.items()}
         return self._gradients
 
+    def touch(self, table: str, rows: Rows | None) -> None:
+        """Notes that a gradient of these rows of a table, or of all of it, is among the gradients."""
+        noted = self._touched.setdefault(table, [])
+        if rows is None:
+            self._touched[table] = None
+        elif noted is not None:
+            noted.append(rows)
+
     def step(self) -> None:
         """Moves every table by its gradient and clears the gradients."""
         self.steps += 1
         if not self.first:
             self.first = {name: torch.zeros_like(table) for name, table in self.tables.items()}
             self.second = {name: torch.zeros_like(table) for name, table in self.tables.items()}
+        if self.by_rows:
+            self._step_by_rows()
+            return
         if self.decoupled:
             shrink = 1 - self.learning_rate * self.weight_decay
             for name, table in self.tables.items():
@@ -83,6 +105,48 @@ class Adam:
             self._step_stacked()
         for gradient in self.gradients.values():
             gradient.zero_()
+
+    def _step_by_rows(self) -> None:
+        correction1 = 1 - BETA1**self.steps
+        correction2 = (1 - BETA2**self.steps) ** 0.5
+        for name, touched in self._touched.items():
+            whole = self.tables[name]
+            width = whole[0].numel() if touched is None else touched[0][1]
+            views = [
+                table.view(-1, width)
+                for table in (whole, self._gradients[name], self.first[name], self.second[name])
+            ]
+            per_member = whole[0].numel() // width
+            if touched is None:
+                rows = torch.arange(len(whole), device=whole.device)
+            else:
+                rows = torch.cat([index for index, _ in touched])
+                # Doing a row twice is harmless; finding that out would make a GPU wait.
+                if rows.device.type == "cpu":
+                    rows = rows.unique()
+            member = rows.div(per_member, rounding_mode="floor")
+            table, gradient, first, second = (view.index_select(0, rows) for view in views)
+            decay = self.weight_decay[member].unsqueeze(-1)
+            learning_rate = self.learning_rate[member].unsqueeze(-1)
+            if self.decoupled:
+                factor = 1 - learning_rate * decay
+                if name in self.anchor:
+                    anchor = self.anchor[name].view(-1, width).index_select(0, rows)
+                    table = anchor + factor * (table - anchor)
+                else:
+                    table.mul_(factor)
+            else:
+                gradient.addcmul_(table, decay)
+            first.lerp_(gradient, 1 - BETA1)
+            second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
+            denominator = second.sqrt().div_(correction2).add_(EPSILON)
+            table.addcdiv_(first * (learning_rate / correction1), denominator, value=-1)
+            for view, moved in zip(views, (table, None, first, second), strict=True):
+                if moved is None:
+                    view.index_fill_(0, rows, 0)
+                else:
+                    view.index_copy_(0, rows, moved)
+        self._touched = {}
 
     def _step_stacked(self) -> None:
         correction1 = 1 - BETA1**self.steps
@@ -122,6 +186,7 @@ class Adam:
         for name in ("tables", "anchor", "_gradients", "first", "second"):
             group: dict[str, Tensor] = getattr(self, name)
             setattr(twin, name, {key: table[members].contiguous() for key, table in group.items()})
+        twin._touched = {}
         twin.learning_rate = self.learning_rate[members]
         twin.weight_decay = self.weight_decay[members]
         twin._describe()
@@ -131,8 +196,12 @@ class Adam:
         """A holder of other parameters and of gradients of theirs; not to be stepped."""
         twin = self._twin()
         twin.tables = tables
-        twin._gradients = {}
+        twin._gradients, twin._touched = {}, {}
         return twin
+
+    def forget_gradients(self) -> None:
+        """Frees the gradients, which are 0 between two steps, until they are asked for again."""
+        self._gradients = {}
 
     def release(self) -> None:
         """Frees all but the parameters, of a stack that is not stepped any more."""

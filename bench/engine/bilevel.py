@@ -62,11 +62,9 @@ def hypergradient(
         step: Tables = {name: torch.zeros_like(table) for name, table in inner.tables.items()}
         for leaf, slope in used:
             leaf.pull(slope.detach(), step)
-        moved = {
-            name: table - step[name] * rate.view(-1, *[1] * (table.ndim - 1))
-            for name, table in inner.tables.items()
-        }
-    twin = inner.moved(moved)
+        for name, table in inner.tables.items():  # in place: a copy of the tables is memory
+            step[name].mul_(rate.view(-1, *[1] * (table.ndim - 1))).neg_().add_(table)
+    twin = inner.moved(step)
     ahead = ahead_loss(twin)
     found = torch.autograd.grad(ahead.sum(), [leaf.value for leaf in twin.leaves], allow_unused=True)
     with torch.no_grad():

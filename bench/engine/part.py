@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from bench.engine.adam import Adam
+from bench.engine.adam import Adam, Rows
 
 Tables = dict[str, Tensor]
 
@@ -22,11 +22,13 @@ class Leaf:
     pull: adds the tables' gradient, given a gradient of `value`, to the tables of its second argument.
     push: the change of `value` along a direction of the tables (shaped as they are); it is linear
         in the direction, and sum(pull(v) * d) = sum(v * push(d)).
+    rows: table → the rows that `pull` adds to, None where it adds to all of them.
     """
 
     value: Tensor
     pull: Callable[[Tensor, Tables], None]
     push: Callable[[Tables], Tensor]
+    rows: Mapping[str, Rows | None]
 
 
 class Part:
@@ -62,12 +64,19 @@ class Part:
         return len(self.adam.learning_rate)
 
     def leaf(
-        self, value: Tensor, pull: Callable[[Tensor, Tables], None], push: Callable[[Tables], Tensor]
+        self,
+        value: Tensor,
+        pull: Callable[[Tensor, Tables], None],
+        push: Callable[[Tables], Tensor],
+        rows: Mapping[str, Rows | None] | None = None,
     ) -> Tensor:
-        """Hands `value` to autograd and remembers how it hangs on the tables (see `Leaf`)."""
+        """Hands `value` to autograd and remembers how it hangs on the tables (see `Leaf`).
+
+        Without `rows` it hangs on every table as a whole.
+        """
         if torch.is_grad_enabled():
             value.requires_grad_()
-            self.leaves.append(Leaf(value, pull, push))
+            self.leaves.append(Leaf(value, pull, push, dict.fromkeys(self.tables) if rows is None else rows))
         return value
 
     def rows(self, table: str, index: Tensor) -> Tensor:
@@ -81,7 +90,8 @@ class Part:
         def pull(gradient: Tensor, gradients: Tables) -> None:
             gradients[table].flatten(0, 1).index_add_(0, flat, gradient.flatten(0, 1))
 
-        return self.leaf(push(self.tables), pull, push)
+        width = self.tables[table][0, 0].numel()
+        return self.leaf(push(self.tables), pull, push, {table: (flat, width)})
 
     def whole(self, table: str) -> Tensor:
         """A small table (G, ...) as it is."""
@@ -89,7 +99,7 @@ class Part:
         def pull(gradient: Tensor, gradients: Tables) -> None:
             gradients[table].add_(gradient)
 
-        return self.leaf(self.tables[table].clone(), pull, lambda tables: tables[table])
+        return self.leaf(self.tables[table].clone(), pull, lambda tables: tables[table], {table: None})
 
     def note_loss(self, loss: Tensor) -> None:
         """Adds a loss (G,) of this part to the running mean that `mean_loss` reads."""
@@ -102,18 +112,27 @@ class Part:
         self._loss, self._losses = torch.zeros_like(self._loss), 0
         return mean
 
-    def restart(self, tables: Tables | None = None) -> None:
-        """Starts Adam afresh, from other tables (G, ...) if they are given, and forgets all leaves."""
+    def restart(self, tables: Tables | None = None, by_rows: bool | None = None) -> None:
+        """Starts Adam afresh, from other tables (G, ...) if they are given, and forgets all leaves.
+
+        Args:
+            by_rows: see `Adam`; as it was where it is left out.
+        """
         adam = self.adam
         self.adam = Adam(
-            tables or adam.tables, adam.learning_rate, adam.weight_decay, adam.decoupled, adam.anchor
+            tables or adam.tables,
+            adam.learning_rate,
+            adam.weight_decay,
+            adam.decoupled,
+            adam.anchor,
+            adam.by_rows if by_rows is None else by_rows,
         )
         self.leaves = []
 
     def retune(self, learning_rate: Tensor, weight_decay: Tensor) -> None:
         """Other rates (G,) from here on, with a decay that draws back to the present parameters."""
         anchor = {name: table.clone() for name, table in self.tables.items()}
-        self.adam = Adam(self.tables, learning_rate, weight_decay, True, anchor)
+        self.adam = Adam(self.tables, learning_rate, weight_decay, True, anchor, self.adam.by_rows)
 
     def moved(self, tables: Tables) -> Self:
         """This part with other parameters, for a look ahead; its Adam is not to be stepped."""
@@ -165,6 +184,9 @@ def minimise(parts: Part | tuple[Part, ...], loss: Tensor, noted: Tensor | None 
         for (part, leaf), gradient in zip(leaves, gradients, strict=True):
             if gradient is not None:
                 leaf.pull(gradient, part.adam.gradients)
+                if part.adam.by_rows:
+                    for table, rows in leaf.rows.items():
+                        part.adam.touch(table, rows)
         for part in parts:
             part.note_loss((loss if noted is None else noted).detach())
             part.leaves = []

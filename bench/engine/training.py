@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bench.config import EngineConfig
+from bench.engine.members import by_rows
 from bench.engine.part import Tables
 from bench.engine.phase import Phase
 from bench.engine.sampling import Pairs, Sampler
@@ -124,8 +125,9 @@ class _Run:
         self.finished = finished
         self.whole = outcome.method  # all members; its tables become stale once some have left
         self.stack = self.whole  # the members still in training
+        rows = by_rows(config)
         for part in self.whole.parts.values():
-            part.restart()
+            part.restart(by_rows=rows)
         n = self.whole.n_members
         device = self.whole.device
         self.members = torch.arange(n, device=device)  # (stack) whose place in `whole` is this
@@ -246,6 +248,8 @@ class _Run:
         if n_running > (1 - _LEAVE_AT) * len(self.members):
             return
         stay = self.running.nonzero().squeeze(-1)
+        for part in self.stack.parts.values():
+            part.adam.forget_gradients()
         before, self.stack = self.stack, self.stack.take(stay)
         for part in before.parts.values():
             part.adam.release()

@@ -134,11 +134,8 @@ def real(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
             ("engine.memory_gib=nan",),
             "engine.memory_gib must be a finite number of at least 0, but it is nan.",
         ),
-        # Not enough for a single member.
-        (
-            ("engine.memory_gib=0.00001",),
-            "engine.memory_gib allows 1e-05: raise it, or choose smaller sizes.",
-        ),
+        # Less than the process holds before it trains.
+        (("engine.memory_gib=0.00001",), "engine.memory_gib=1e-05 leaves nothing to train with: the process"),
         # No override at all.
         (("learning_rate",), "learning_rate cannot be read: write each override as one word FIELD=VALUE"),
         (("method=ips method.clip=5",), "write each override as one word"),
