@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench import launchers
 from bench.errors import BenchError, NotApplicable
 
 
@@ -24,6 +25,7 @@ def main() -> int:
     # Hydra would print its own errors and leave; raised, they become one sentence here.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     debug = os.environ.get("BENCH_DEBUG") == "1"
+    words = sys.argv[1:]
     try:
         import hydra
         from hydra.core.hydra_config import HydraConfig
@@ -32,12 +34,21 @@ def main() -> int:
 
         from bench import compose
 
-        words: list[str] = []
         failed: list[Exception] = []
-        here, n_cells, many = os.getpid(), 0, False
+        here, n_cells, many = launchers.PROCESS, 0, False
 
         @hydra.main(config_path=str(compose.CONF), config_name="config", version_base="1.3")
-        def app(config: DictConfig) -> None:
+        def app(config: DictConfig) -> launchers.Answer | None:
+            if here == launchers.PROCESS:
+                one(config)
+                return None
+            return launchers.answer(lambda: anew(config), failed, config.engine.threads)
+
+        def anew(config: DictConfig) -> None:
+            compose.register(words)
+            one(config)
+
+        def one(config: DictConfig) -> None:
             nonlocal n_cells, many
             job = HydraConfig.get()
             many = job.mode == RunMode.MULTIRUN
@@ -58,23 +69,30 @@ def main() -> int:
                 print(f"{name}{error}", file=sys.stderr)
                 if not isinstance(error, BenchError):
                     traceback.print_exc()
-                if os.getpid() != here:  # a launcher's process; ours hears of it by Hydra alone
-                    raise
 
-        with one_sentence(), compose.one_sentence():  # Hydra's errors may be OSErrors, so they come first
-            compose.register(sys.argv[1:])
-            words[:] = sys.argv[1:] = compose.read(sys.argv[1:])
+        # Hydra's errors may be OSErrors, so they come first.
+        with one_sentence(), compose.one_sentence(), launchers.one_sentence():
+            compose.register(words)
+            words[:] = sys.argv[1:] = compose.read(words)
+            launchers.check(words)
+            launchers.carry_extra_methods()
+            answers = launchers.listen()
             app()
-        if failed and many:
-            print(f"{len(failed)} of {n_cells} cells failed.", file=sys.stderr)
-        return 1 if failed else 0
+        n_failed = len(failed) + sum(answer.failed for answer in answers.values())
+        if n_failed and (many or answers):
+            print(f"{n_failed} of {n_cells + len(answers)} cells failed.", file=sys.stderr)
+        return 1 if n_failed else 0
     except BenchError as error:
         if debug:
             raise
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Stopped; finished cells are kept, and the same command goes on from them.", file=sys.stderr)
+        print(
+            "Stopped; finished cells are kept, and the same command goes on from them."
+            f"{launchers.left_behind(words)}",
+            file=sys.stderr,
+        )
         return 130
 
 
