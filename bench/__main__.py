@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench import launchers
 from bench.errors import BenchError, NotApplicable, Sliced
 
 
@@ -25,6 +26,7 @@ def main() -> int:
     # Hydra would print its own errors and leave; raised, they become one sentence here.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     debug = os.environ.get("BENCH_DEBUG") == "1"
+    words = sys.argv[1:]
     try:
         import hydra
         from hydra.core.hydra_config import HydraConfig
@@ -33,13 +35,22 @@ def main() -> int:
 
         from bench import compose
 
-        words: list[str] = []
         failed: list[Exception] = []
-        here, n_cells, many = os.getpid(), 0, False
+        here, n_cells, many = launchers.PROCESS, 0, False
         whole = Overview([])
 
         @hydra.main(config_path=str(compose.CONF), config_name="config", version_base="1.3")
-        def app(config: DictConfig) -> None:
+        def app(config: DictConfig) -> launchers.Answer | None:
+            if here == launchers.PROCESS:
+                one(config)
+                return None
+            return launchers.answer(lambda: anew(config), failed, config.engine.threads)
+
+        def anew(config: DictConfig) -> None:
+            compose.register(words)
+            one(config)
+
+        def one(config: DictConfig) -> None:
             nonlocal n_cells, many
             job = HydraConfig.get()
             many = job.mode == RunMode.MULTIRUN
@@ -47,8 +58,9 @@ def main() -> int:
             try:
                 task = job.overrides.task
                 with one_sentence():
-                    run_one(compose.resolved(config, task), task, whole.place(n_cells))
-                    whole.tell(n_cells)
+                    run_one(compose.resolved(config, task), task, whole.place(job.job.num + 1 if many else 0))
+                    if here == launchers.PROCESS:
+                        whole.tell(n_cells)
             except Sliced as done:
                 print(done, flush=True)
             except NotApplicable as error:  # of `method=glob(*)`, for instance: no failure
@@ -64,25 +76,32 @@ def main() -> int:
                 print(f"{name}{error}", file=sys.stderr)
                 if not isinstance(error, BenchError):
                     traceback.print_exc()
-                if os.getpid() != here:  # a launcher's process; ours hears of it by Hydra alone
-                    raise
 
-        with one_sentence(), compose.one_sentence():  # Hydra's errors may be OSErrors, so they come first
-            compose.register(sys.argv[1:])
-            words[:] = sys.argv[1:] = compose.read(sys.argv[1:])
+        # Hydra's errors may be OSErrors, so they come first.
+        with one_sentence(), compose.one_sentence(), launchers.one_sentence():
+            compose.register(words)
+            words[:] = sys.argv[1:] = compose.read(words)
+            launchers.check(words)
+            launchers.carry_extra_methods()
+            answers = launchers.listen()
             if any(word in ("-m", "--multirun") for word in words):
                 whole = Overview(compose.jobs(words))
             app()
-        if failed and many:
-            print(f"{len(failed)} of {n_cells} cells failed.", file=sys.stderr)
-        return 1 if failed else 0
+        n_failed = len(failed) + sum(answer.failed for answer in answers.values())
+        if n_failed and (many or answers):
+            print(f"{n_failed} of {n_cells + len(answers)} cells failed.", file=sys.stderr)
+        return 1 if n_failed else 0
     except BenchError as error:
         if debug:
             raise
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Stopped; finished cells are kept, and the same command goes on from them.", file=sys.stderr)
+        print(
+            "Stopped; finished cells are kept, and the same command goes on from them."
+            f"{launchers.left_behind(words)}",
+            file=sys.stderr,
+        )
         return 130
 
 
@@ -115,8 +134,10 @@ class Overview:
     """
 
     def __init__(self, jobs: Sequence[Sequence[str]]) -> None:
-        self._trainings = [self._ahead(job) for job in jobs] if len(jobs) > 1 else []
         self._started = time.monotonic()
+        ahead = [self._ahead(job) for job in jobs] if len(jobs) > 1 else []
+        # Of sweeps in stages only: other runs are short.
+        self._trainings = [n for n, _ in ahead] if any(staged for _, staged in ahead) else []
         if self._trainings:
             known = [n for n in self._trainings if n]
             print(
@@ -126,18 +147,20 @@ class Overview:
             )
 
     @staticmethod
-    def _ahead(job: Sequence[str]) -> int:
-        """Trainings of a cell; 0 if its record is there, or if it has an error that it will tell itself."""
+    def _ahead(job: Sequence[str]) -> tuple[int, bool]:
+        """Trainings of a cell, and whether it is swept in stages; (0, False) where its record is there, or if
+        it has an error that it will tell itself."""
         from bench import cell as cells
-        from bench import compose, store
+        from bench import compose
 
         try:
             config = compose.composed(job)
             cell = cells.prepare(config, cells.load(config))
-            found = (Path(config.results) / "runs" / cell.digest / "record.json").is_file()
-        except (BenchError, store.DamagedRecord):
-            return 0
-        return 0 if found else cell.trainings
+        except BenchError:
+            return 0, False
+        if (Path(config.results) / "runs" / cell.digest / "record.json").is_file():
+            return 0, False
+        return cell.trainings, len(cell.plan.stages) > 1
 
     def place(self, cell: int) -> str:
         """Of a cell, from 1, among all."""
@@ -202,7 +225,9 @@ class Bar:
             self._bar.set_postfix_str(state)
         elif self._show and time.monotonic() - self._told > 60:
             self._told = time.monotonic()
-            print(f"{self._name}: {state}", flush=True)
+            # A job in another process speaks when it has ended, but progress is wanted before.
+            stream = sys.stdout if sys.stdout is sys.__stdout__ else sys.__stderr__
+            print(f"{self._name}: {state}", file=stream, flush=True)
 
     def __enter__(self) -> Bar:
         return self

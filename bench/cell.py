@@ -271,7 +271,7 @@ class _Search:
     ) -> list[Trained]:
         """Trains members stack by stack, keeping count; in the order of the stacks."""
         place, of = share
-        stacks = self.trainer.stacks(members)[place::of]
+        stacks = self.trainer.stacks(members, look_at_test)[place::of]
         self._to_come = sum(self._cost(stack) for stack in stacks)
         found = []
         for stack in stacks:

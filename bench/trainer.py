@@ -23,13 +23,13 @@ from bench import kept, store
 from bench.config import DatasetConfig, EngineConfig, ProtocolConfig
 from bench.data import Ratings
 from bench.data.split import Split, split
-from bench.engine.members import Member, budget, bytes_per_member, device_of, dtype_of, groups
+from bench.engine.members import Member, budget, bytes_per_member, device_of, dtype_of, groups, least_bytes
 from bench.engine.sampling import Pairs, TrainingData
 from bench.engine.training import Outcome, Validation, train
 from bench.errors import BenchError
 from bench.kept import Trained
 from bench.metrics import NO_POSITIVE, Ranking, auc, summarise
-from methods.base import Method
+from methods.base import Method, MethodConfig
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 # Files that cannot change a number: a new version of them leaves the records valid.
@@ -176,18 +176,29 @@ class Trainer:
     ) -> list[Trained]:
         """Trains the members, in any order and grouping, and returns them in the given order."""
         done: dict[tuple[int, int], Trained] = {}
-        for stack in self.stacks(members):
+        for stack in self.stacks(members, look_at_test):
             for trained in self.train_stack(stack, look_at_test, finished):
                 done[trained.member.point, trained.member.seed] = trained
         return [done[member.point, member.seed] for member in members]
 
-    def stacks(self, members: Sequence[Member]) -> list[list[Member]]:
+    def stacks(self, members: Sequence[Member], look_at_test: bool) -> list[list[Member]]:
         """The members in stacks that are trained together.
 
         Raises:
             BenchError: one member does not fit into the memory budget.
         """
-        return groups(members, self._bytes_of, budget(self.cell.engine, self.device), self.device)
+        ratings = self.cell.ratings
+
+        def least(config: MethodConfig) -> int:
+            return least_bytes(config, ratings.n_users, ratings.n_items, self.dtype.itemsize)
+
+        def bytes_of(member: Member) -> int:
+            training, validation = self.seeds.of_members([member])
+            n_test = len(self.seeds.test[member.seed][0]) if look_at_test else 0
+            return bytes_per_member(self._build([member], training), validation.labels.shape[-1], n_test)
+
+        allowed = budget(self.cell.engine, self.device)
+        return groups(members, bytes_of, allowed, self.device, least if self.kind.trained else None)
 
     def train_stack(
         self, stack: Sequence[Member], look_at_test: bool, finished: Callable[[int], None]
@@ -235,10 +246,6 @@ class Trainer:
 
     def _build(self, stack: Sequence[Member], training: TrainingData) -> Method:
         return self.kind([member.config for member in stack], [member.seed for member in stack], training)
-
-    def _bytes_of(self, member: Member) -> int:
-        training, validation = self.seeds.of_members([member])
-        return bytes_per_member(self._build([member], training), validation.labels.shape[-1])
 
     def _harvest(self, stack: Sequence[Member], outcome: Outcome, look_at_test: bool) -> list[Trained]:
         history = outcome.histories[-1] if outcome.histories else None
