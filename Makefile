@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 ARGS ?=
 DEVICE ?= cpu
 
-.PHONY: help env test lint clean table1 data sweep report gate speed calibrate known-truth
+.PHONY: help env test lint clean table1 data sweep report gate speed calibrate known-truth storm
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -50,6 +50,8 @@ sweep: env ## the paper's grids (METHODS= DATASETS= PROTOCOL= SWEEP=), then conf
 speed: env ## measure the engine against one-model-at-a-time PyTorch and the memory's speed (DEVICE=cuda)
 	$(RUN) -m bench.speed --device $(DEVICE) $(ARGS)
 
+storm: env ## kill, damage and starve a small sweep; its table must stay the same (minutes)
+	$(RUN) -m pytest -q -m slow tests/test_storm.py $(ARGS)
 
 lint: env ## ruff and mypy
 	$(VENV)/bin/ruff check .
