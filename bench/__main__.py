@@ -75,7 +75,7 @@ def main() -> int:
             compose.register(words)
             words[:] = sys.argv[1:] = compose.read(words)
             launchers.check(words)
-            launchers.carry_extra_methods()
+            launchers.prepare()
             answers = launchers.listen()
             app()
         n_failed = len(failed) + sum(answer.failed for answer in answers.values())
