@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 ARGS ?=
 DEVICE ?= cpu
 
-.PHONY: help env test lint clean table1 data sweep report gate speed calibrate known-truth storm
+.PHONY: help env test lint clean table1 data sweep report gate speed calibrate known-truth storm slurm-test
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -26,6 +26,9 @@ table1: env ## train what is missing of Table 1 and write results/table1 (BENCH_
 
 test: env ## run the test-suite
 	$(RUN) -m pytest -q $(ARGS)
+
+slurm-test: env ## a sweep through a Slurm on this machine, as root (tests/slurm/setup.sh --install gets Slurm)
+	$(RUN) -m pytest -q -rs -m slow tests/slurm $(ARGS)
 
 data: env ## download Coat and KuaiRec, and say how to get Yahoo! R3
 	$(RUN) -m bench.data.download $(ARGS)

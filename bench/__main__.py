@@ -82,7 +82,7 @@ def main() -> int:
             compose.register(words)
             words[:] = sys.argv[1:] = compose.read(words)
             launchers.check(words)
-            launchers.carry_extra_methods()
+            launchers.prepare()
             answers = launchers.listen()
             if any(word in ("-m", "--multirun") for word in words):
                 whole = Overview(compose.jobs(words))

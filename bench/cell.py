@@ -243,6 +243,8 @@ class _Search:
         self._work = 0.0
         self._seconds = 0.0
         self._to_come = 0.0
+        self._planned = 0  # trainings that are there when the stage at hand is through
+        self._mean_cost = 0.0  # of a training of the first stage, whose stacks are of all shapes
 
     def stage(self, stage: Stage, share: tuple[int, int] = (0, 1)) -> None:
         """Trains the points of a stage, or one of several shares of them.
@@ -273,6 +275,9 @@ class _Search:
         place, of = share
         stacks = self.trainer.stacks(members, look_at_test)[place::of]
         self._to_come = sum(self._cost(stack) for stack in stacks)
+        self._planned = self.done + sum(map(len, stacks))
+        if not self._mean_cost:
+            self._mean_cost = self._to_come / max(sum(map(len, stacks)), 1)
         found = []
         for stack in stacks:
             before = self.done
@@ -298,14 +303,11 @@ class _Search:
         return steps * (3e5 + len(stack) * (2 * parameters + config.batch_size * config.embedding_size))
 
     def _left(self) -> float | None:
-        """Estimated seconds: of this stage by its cost, of later ones by the trainings so far."""
+        """Estimated seconds: of this stage by its stacks' cost, of later ones by a training's mean cost."""
         if not self._work:
             return None
-        here = self._seconds / self._work * self._to_come
-        done = max(self.done, 1)
-        planned = self.total - self.done
-        known = min(planned, round(self._to_come / self._work * done))
-        return here + max(planned - known, 0) * self._seconds / done
+        later = max(self.total - self._planned, 0)
+        return self._seconds / self._work * (self._to_come + later * self._mean_cost)
 
     def best_first(self) -> list[Values]:
         """The points tried from best to worst: those of the most seeds first, without the diverged."""

@@ -12,6 +12,7 @@ import contextlib
 import importlib
 import importlib.util
 import io
+import logging
 import os
 import re
 import shutil
@@ -80,13 +81,20 @@ def _installed(module: str) -> bool:
         return False
 
 
-def carry_extra_methods() -> None:
-    """Lets jobs take the classes of `methods.extra` with them: no other process can import these files."""
+def prepare() -> None:
+    """Makes this process ready to launch jobs."""
+    # It complains of a Slurm without accounting again and again, to standard output and by Hydra's log.
+    logging.getLogger("submitit").addFilter(_is_error)
+    # Jobs take the classes of `methods.extra` with them: no other process can import these files.
     picklers = [_module(name) for name in ("cloudpickle", "joblib.externals.cloudpickle")]
     extra = [module for name, module in sys.modules.items() if name.startswith("extra_methods.")]
     for pickler in filter(None, picklers):
         for module in extra:
             pickler.register_pickle_by_value(module)
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
 
 
 def _module(name: str) -> Any:
@@ -179,9 +187,10 @@ def one_sentence() -> Iterator[None]:
 
 def _of_submitit(text: str, kind: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if kind == "FailedSubmissionError":
-        said = next((line for line in lines if "error:" in line), lines[-1] if lines else kind)
-        return f"Slurm did not take the jobs ({said.rstrip('.')}): mend that, and run the same command again."
+    if kind == "FailedSubmissionError" or "sbatch: " in text:
+        sbatch = [line for line in lines if line.startswith("sbatch: ")] or lines or [kind]
+        why = sbatch[-1].rstrip(".")
+        return f"Slurm did not take the jobs ({why}): mend that, and run the same command again."
     path = re.search(r"path (\S+)", text)
     state = re.search(r"\(state: (\w+)\)", text)
     said = state[1] if state else lines[-1].rstrip(".")

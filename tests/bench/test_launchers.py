@@ -266,7 +266,13 @@ def test_a_launcher_that_cannot_be_meant(words: tuple[str, ...], said: str) -> N
                     "sbatch: error: Batch job submission failed: Invalid partition name specified",
                 )
             ),
-            "Slurm did not take the jobs (sbatch: error: invalid partition specified: nowhere): mend that",
+            "Slurm did not take the jobs (sbatch: error: Batch job submission failed: Invalid partition "
+            "name specified): mend that",
+        ),
+        (
+            "FailedJobError",
+            "sbatch: fatal: Could not establish a configuration source",
+            "Slurm did not take the jobs (sbatch: fatal: Could not establish a configuration source): mend",
         ),
         (
             "UncompletedJobError",
