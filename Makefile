@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 ARGS ?=
 DEVICE ?= cpu
 
-.PHONY: help env test lint clean table1 data sweep report gate speed calibrate known-truth
+.PHONY: help env test lint clean table1 data sweep report gate speed scaling calibrate known-truth
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -39,6 +39,9 @@ calibrate: env ## fix the strength of KuaiRec's simulated selection (results/kua
 speed: env ## measure the engine against one-model-at-a-time PyTorch and the memory's speed (DEVICE=cuda)
 	$(RUN) -m bench.speed --device $(DEVICE) $(ARGS)
 
+scaling: env ## how time and memory grow with members, users, ratings, batch and processes (results/scaling)
+	$(RUN) -m pip install -q -c constraints.txt -e '.[plots]'
+	$(RUN) -m bench.scaling $(ARGS)
 
 lint: env ## ruff and mypy
 	$(VENV)/bin/ruff check .
