@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 ARGS ?=
 DEVICE ?= cpu
 
-.PHONY: help env test lint clean table1 data sweep report gate speed calibrate known-truth storm slurm-test
+.PHONY: help env test lint clean table1 data sweep report gate speed calibrate known-truth storm slurm-test scaling
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -55,6 +55,10 @@ speed: env ## measure the engine against one-model-at-a-time PyTorch and the mem
 
 storm: env ## kill, damage and starve a small sweep; its table must stay the same (minutes)
 	$(RUN) -m pytest -q -m slow tests/test_storm.py $(ARGS)
+
+scaling: env ## how time and memory grow with members, users, ratings, batch and processes (results/scaling)
+	$(RUN) -m pip install -q -c constraints.txt -e '.[plots]'
+	$(RUN) -m bench.scaling $(ARGS)
 
 lint: env ## ruff and mypy
 	$(VENV)/bin/ruff check .

@@ -109,6 +109,8 @@ class Adam:
     def _step_by_rows(self) -> None:
         correction1 = 1 - BETA1**self.steps
         correction2 = (1 - BETA2**self.steps) ** 0.5
+        # By the tensors of indices: a user's embedding and bias are touched together, as an item's are.
+        known: dict[tuple[int, ...], tuple[Tensor, Tensor, Tensor]] = {}
         for name, touched in self._touched.items():
             whole = self.tables[name]
             width = whole[0].numel() if touched is None else touched[0][1]
@@ -116,18 +118,11 @@ class Adam:
                 table.view(-1, width)
                 for table in (whole, self._gradients[name], self.first[name], self.second[name])
             ]
-            per_member = whole[0].numel() // width
-            if touched is None:
-                rows = torch.arange(len(whole), device=whole.device)
-            else:
-                rows = torch.cat([index for index, _ in touched])
-                # Doing a row twice is harmless; finding that out would make a GPU wait.
-                if rows.device.type == "cpu":
-                    rows = rows.unique()
-            member = rows.div(per_member, rounding_mode="floor")
+            key = (whole[0].numel() // width, *(id(index) for index, _ in touched or ()))
+            if key not in known:
+                known[key] = self._rows_of(touched, key[0])
+            rows, learning_rate, decay = known[key]
             table, gradient, first, second = (view.index_select(0, rows) for view in views)
-            decay = self.weight_decay[member].unsqueeze(-1)
-            learning_rate = self.learning_rate[member].unsqueeze(-1)
             if self.decoupled:
                 factor = 1 - learning_rate * decay
                 if name in self.anchor:
@@ -147,6 +142,21 @@ class Adam:
                 else:
                     view.index_copy_(0, rows, moved)
         self._touched = {}
+
+    def _rows_of(self, touched: list[Rows] | None, per_member: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Touched rows (R,) of a table of `per_member` rows a member, their rate and decay, (R, 1)."""
+        if touched is None:
+            return (
+                torch.arange(len(self.learning_rate), device=self.learning_rate.device),
+                self.learning_rate.unsqueeze(-1),
+                self.weight_decay.unsqueeze(-1),
+            )
+        rows = torch.cat([index for index, _ in touched])
+        # Doing a row twice is harmless; finding that out would make a GPU wait.
+        if rows.device.type == "cpu":
+            rows = rows.unique()
+        member = rows.div(per_member, rounding_mode="floor")
+        return rows, self.learning_rate[member].unsqueeze(-1), self.weight_decay[member].unsqueeze(-1)
 
     def _step_stacked(self) -> None:
         correction1 = 1 - BETA1**self.steps
