@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 ARGS ?=
 DEVICE ?= cpu
 
-.PHONY: help env test lint clean table1 data sweep report gate speed calibrate known-truth storm slurm-test scaling
+.PHONY: help env test lint clean table1 data sweep report gate speed calibrate known-truth storm slurm-test scaling grid-speed selection-study
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -52,6 +52,12 @@ sweep: env ## the paper's grids (METHODS= DATASETS= PROTOCOL= SWEEP=), then conf
 
 speed: env ## measure the engine against one-model-at-a-time PyTorch and the memory's speed (DEVICE=cuda)
 	$(RUN) -m bench.speed --device $(DEVICE) $(ARGS)
+
+selection-study: env ## which rule of selection finds the better points, on generated data (results/selection)
+	$(RUN) -m bench.selection_study $(ARGS)
+
+grid-speed: env ## the paper's 80 points of MF on Coat against one model at a time (results/speed)
+	$(RUN) -m bench.grid_speed --output results/speed/grid.csv $(ARGS)
 
 storm: env ## kill, damage and starve a small sweep; its table must stay the same (minutes)
 	$(RUN) -m pytest -q -m slow tests/test_storm.py $(ARGS)
