@@ -133,3 +133,19 @@ def test_the_plot_is_the_same_file_twice(tmp_path: Path) -> None:
         scaling.plot(lines("users", 1.0), tmp_path / name)
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
     assert b"users, 10 ratings each" in (tmp_path / "one.svg").read_bytes()
+
+
+def test_metrics_are_compared_seed_by_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def record(shift: float) -> dict[str, Any]:
+        values = [0.7 + shift, 0.8 + shift, 0.6 + 2 * shift]
+        test = {"auc": values, "ndcg": {"skip": values}, "recall": {"skip": values}}
+        return {"test": test, "validation": {"step": [10, 20, 30]}}
+
+    monkeypatch.setattr(scaling, "CELLS", [("some", "mf", 3, "sweep=none")])
+    monkeypatch.setattr(scaling, "_both", lambda *cell: {"dense": record(0.0), "rows": record(-0.03)})
+    scaling.metrics(tmp_path, lambda sentence: None)
+    scaling.metrics(tmp_path, lambda sentence: None)  # what is there stays
+    found = scaling.read(tmp_path / "rows_vs_dense.csv")
+    assert [line["metric"] for line in found] == ["auc", "ndcg", "recall"]
+    assert (found[0]["dense"], found[0]["rows"], found[0]["change"]) == ("0.7000", "0.6600", "-0.0400")
+    assert (found[0]["p_value"], found[0]["dense_steps"]) == ("0.25", "20")
