@@ -593,7 +593,9 @@ def _compare_users(
                 raise BenchError(_untestable(line, base, error)) from error
             if len(differences) < 2:
                 continue
-            found.append((len(differences), *mean_interval(differences), wilcoxon_normal(differences)))
+            # As the CSV prints them, so that they are the same when they are read back from there.
+            mean, low, high = map(_printed, mean_interval(differences))
+            found.append((len(differences), mean, low, high, _printed(wilcoxon_normal(differences))))
         tested.append(line)
     corrected = _corrected(tested, [each[-1] for each in found])
     return [
@@ -610,6 +612,10 @@ def _compare_users(
         )
         for line, (n, mean, low, high, p_value), p_holm in zip(tested, found, corrected, strict=True)
     ]
+
+
+def _printed(number: float) -> float:
+    return float(f"{number:.12g}")
 
 
 def _find(column: Sequence[Line], method: str) -> Line | None:

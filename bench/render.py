@@ -346,6 +346,7 @@ thead tr:first-child th{border-top:2px solid;text-align:center}
 tbody:last-child{border-bottom:2px solid}
 tbody th{font-weight:normal}
 .paper{display:block;font-size:.8em}
+.paper i{font-style:normal}
 """
 
 
@@ -467,8 +468,8 @@ def _html_cell(group: Group, method: str, metric: str, reasons: Sequence[str], *
         values += f' data-paper="{line.paper}" data-delta="{line.delta:.6f}"'
         check = ' <span class="check" aria-label="within tolerance">✓</span>' if line.within else ""
         text += (
-            f' <span class="paper">(<span class="p">{line.paper}</span>, '
-            f'<span class="d">{signed(line.delta)}{check}</span>)</span>'
+            f' <span class="paper"><i>(</i><span class="p">{line.paper}</span><i>, </i>'
+            f'<span class="d">{signed(line.delta)}{check}</span><i>)</i></span>'
         )
     if live:
         text = f'<button type="button" class="cell" data-cell="{line.cell.digest}">{text}</button>'

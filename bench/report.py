@@ -307,11 +307,7 @@ def _forest(
     # A control far away would press the rows of the paper together: it is cut off at the edge instead.
     wanted = [each for each in compared if not each.line.row.control] or compared
     reach = max(max(abs(each.low), abs(each.high)) for each in wanted) * 1.05 or 1e-3
-    pixels = draw.Scale(-reach, reach, 6, 194)
-
-    def scale(value: float) -> float:
-        return pixels(min(reach, max(-reach, value)))
-
+    scale = draw.Scale(-reach, reach, 6, 194)
     better = "lower is better" if metric == IDEAL_LOSS[0] else "higher is better"
     title = f"{first.line.dataset.title}, {render.heading(metric, first.line.dataset.k)}"
     axis = draw.svg(
@@ -346,7 +342,7 @@ def _forest(
             f"<td>{render.signed(each.median)} <small>[{render.signed(each.low)}, "
             f"{render.signed(each.high)}]</small></td><td>{_p(each.p_holm)}</td>{over}</tr>"
         )
-    over_head = '<th scope="col">Over users</th>' if metric in ("ndcg", "recall") else ""
+    over_head = '<th scope="col">Over users <small>p</small></th>' if metric in ("ndcg", "recall") else ""
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(title)}" '
         f'data-protocol="{html.escape(protocol)}" data-dataset="{dataset}" data-metric="{metric}" '
@@ -362,12 +358,12 @@ def _over_users(each: UserComparison) -> str:
     interval = f"[{each.low:+.4f}, {each.high:+.4f}]"
     return (
         f'<td title="mean over {each.n} users {each.mean:+.4f} {interval}">{render.signed(each.mean)} '
-        f"<small>p {_p(each.p_holm)}</small></td>"
+        f"<small>{_p(each.p_holm)}</small></td>"
     )
 
 
 def _p(value: float) -> str:
-    return "&lt; .001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
+    return "&lt;.001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
 
 
 # --- What only the records know -----------------------------------------------------------------------
@@ -419,8 +415,9 @@ class _Parts:
             return _without_records("Validation curves are")
         blocks = []
         for (protocol, dataset), entries in self._curves.items():
-            means = {line.row.method: np.nanmean(found.curves, axis=0) for line, found in entries}
-            low, high = draw.spread([x for mean in means.values() for x in mean])
+            means = {line.row.method: _held(found).mean(axis=0) for line, found in entries}
+            # All start at .5; the axis begins where they differ.
+            low, high = draw.spread([x for mean in means.values() for x in mean[1:]] or [0.5])
             reference = next(
                 ((found, means[line.row.method]) for line, found in entries
                  if line.row.method == self._frame.manifest.reference), None
@@ -435,9 +432,10 @@ class _Parts:
             )
         name = html.escape(self._frame.title(self._frame.manifest.reference))
         return (
-            "<p>Validation AUC against training steps: the mean over seeds, in a band from the lowest to the "
-            f"highest seed; dashed: {name}; the dot: the median step whose parameters were kept. The charts "
-            f"of a data set share their vertical axis.</p>{''.join(blocks)}"
+            "<p>Validation AUC against training steps: the mean over seeds in a band of one standard "
+            "deviation, a seed that has stopped counting with the value it kept; dashed: "
+            f"{name}; the dot: the median step whose parameters were kept. The charts of a data set share "
+            f"their vertical axis.</p>{''.join(blocks)}"
         )
 
     def sensitivity(self) -> str:
@@ -487,8 +485,8 @@ class _Parts:
         return (
             "<p>ULTD unlearns user u at the rate α<sub>u</sub> (mean over seeds). By the paper's "
             "hypothesis, users who select more are unlearned more. ρ is Spearman's rank correlation "
-            f"over all users; of many users the charts show {_USERS}. On generated data |κ<sub>u</sub>|, how strongly a user selects, is "
-            f"known.</p>{''.join(blocks)}"
+            f"over all users; of many users the charts show {_USERS}. On generated data it is known how "
+            f"strongly a user selects: |κ<sub>u</sub>|.</p>{''.join(blocks)}"
         )
 
 
@@ -498,6 +496,15 @@ def _without_records(what: str) -> str:
     )
 
 
+def _held(found: Details) -> Floats:
+    """(S, E) the curves, a seed that has stopped counting with the value that it kept.
+
+    Without it the mean over the seeds that are left would jump wherever a seed stops.
+    """
+    kept = np.array(found.record["validation"]["auc"], float)[:, None]
+    return np.where(np.isnan(found.curves), kept, found.curves)
+
+
 def _curve(
     line: Line,
     found: Details,
@@ -505,12 +512,11 @@ def _curve(
     limits: tuple[float, float],
     reference: tuple[Details, Floats] | None,
 ) -> str:
-    steps, curves = found.curve_steps, found.curves
+    steps, curves = found.curve_steps, _held(found)
     x_of, y_of = draw.Scale(0, float(steps[-1]), 34, 196), draw.Scale(*limits, 96, 8)
-    low, high = np.nanmin(curves, axis=0), np.nanmax(curves, axis=0)
-    inside = [(x_of(x), min(96.0, y_of(y))) for x, y in zip(steps, low, strict=True)]
-    inside += [(x_of(x), max(8.0, y_of(y))) for x, y in zip(steps[::-1], high[::-1], strict=True)]
-    band = " ".join(f"{x:.1f},{min(96.0, max(8.0, y)):.1f}" for x, y in inside)
+    std = curves.std(axis=0)
+    there, back = zip(steps, mean - std, strict=True), zip(steps[::-1], (mean + std)[::-1], strict=True)
+    band = " ".join(f"{x_of(x):.1f},{y_of(y):.1f}" for x, y in [*there, *back])
     body = f'<polygon points="{band}" class="band"/>'
     if reference is not None and reference[0] is not found:
         known = reference[0].curve_steps <= steps[-1]
@@ -524,7 +530,7 @@ def _curve(
     body += draw.text(31, 96, f"{limits[0]:.2f}", anchor="end")
     body += draw.text(196, 108, f"{steps[-1]:.0f} steps", anchor="end")
     label = (
-        f"{line.row.title}: mean validation AUC from {mean[0]:.3f} to at most {np.nanmax(mean):.3f}; "
+        f"{line.row.title}: mean validation AUC from {mean[0]:.3f} to at most {mean.max():.3f}; "
         f"kept after {kept:.0f} steps in the median."
     )
     chart = draw.svg(200, 112, body, label, "chart")

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 @dataclass(frozen=True)
 class Scale:
-    """A linear map of [low, high] to pixels [start, end]."""
+    """A linear map of [low, high] to pixels [start, end]; what lies outside is drawn on the edge."""
 
     low: float
     high: float
@@ -23,7 +23,8 @@ class Scale:
         """The pixel of a value; the middle where the range is empty."""
         if self.high == self.low:
             return (self.start + self.end) / 2
-        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+        share = min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
+        return self.start + share * (self.end - self.start)
 
 
 def svg(width: float, height: float, body: str, label: str = "", kind: str = "") -> str:

@@ -140,13 +140,13 @@ def _comparison_fields(frame: Frame) -> Iterator[list[str]]:
 
 
 def _user_fields(frame: Frame) -> Iterator[list[str]]:
-    """In full precision, because these are read back where the records are not."""
+    """More digits than anybody reads, because these are read back where the records are not."""
     for each in frame.users:
         line = each.line
         yield [
             *(line.protocol, line.dataset.dataset, line.row.method, line.metric),
             *(each.against, each.base.row.method, str(each.n)),
-            *(repr(number) for number in (each.mean, each.low, each.high, each.p_value, each.p_holm)),
+            *(f"{number:.12g}" for number in (each.mean, each.low, each.high, each.p_value, each.p_holm)),
             *(line.cell.digest, each.base.cell.digest),
         ]
 
