@@ -104,13 +104,19 @@
     return made;
   }
 
+  function shown(content) {
+    if (content === null) return "–";
+    return typeof content === "object" ? JSON.stringify(content) : String(content);
+  }
+
   function list(title, entries) {
     if (!entries || Object.keys(entries).length === 0) return;
     element("h3", title, body);
     const made = element("dl", undefined, body);
     for (const [key, content] of Object.entries(entries)) {
-      element("dt", key.replaceAll("_", " "), made);
-      element("dd", content === null ? "–" : typeof content === "object" ? JSON.stringify(content) : String(content), made);
+      const pair = element("div", undefined, made);
+      element("dt", key.replaceAll("_", " "), pair);
+      element("dd", shown(content), pair);
     }
   }
 
@@ -126,7 +132,10 @@
     const rest = made.createTBody();
     for (const row of rows) {
       const line = element("tr", undefined, rest);
-      row.forEach((content) => element("td", content === null ? "–" : String(content), line));
+      row.forEach((content, i) => {
+        const measured = /auc|ndcg|recall|loss$/.test(names[i]) && typeof content === "number";
+        element("td", measured ? content.toFixed(4) : shown(content), line);
+      });
     }
   }
 
