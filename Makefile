@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 ARGS ?=
 
-.PHONY: help env test lint clean table1 data sweep report gate speed calibrate known-truth
+.PHONY: help env test lint clean table1 data sweep report plots report-scale gate speed calibrate known-truth
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -38,6 +38,12 @@ calibrate: env ## fix the strength of KuaiRec's simulated selection (results/kua
 report: env ## write the table and its page, results/table1/index.html, from the records
 	$(RUN) -m bench.table $(ARGS)
 	$(RUN) -m bench.report $(ARGS)
+
+plots: env ## draw the page's charts as SVG (ARGS="--format png" for PNG) into results/table1/plots
+	$(RUN) -m bench.plots $(ARGS)
+
+report-scale: env ## table and page of a store of 100,000 generated records, within a minute and 2 GiB
+	$(RUN) -m pytest -q -m slow tests/bench/test_report_scale.py $(ARGS)
 
 speed: env ## measure the engine against one-model-at-a-time PyTorch, on one thread
 	$(RUN) -m bench.speed $(ARGS)

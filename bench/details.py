@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -196,3 +196,67 @@ def _rounded(value: Any) -> Any:
     if value is None or not np.isfinite(value):
         return None
     return round(float(value), 4)
+
+
+# --- What page and plots draw -------------------------------------------------------------------------
+
+
+def held(found: Details) -> Floats:
+    """(S, E) the curves, a seed that has stopped counting with the value that it kept.
+
+    Without it the mean over the seeds that are left would jump wherever a seed stops.
+    """
+    kept = np.array(found.record["validation"]["auc"], float)[:, None]
+    return np.where(np.isnan(found.curves), kept, found.curves)
+
+
+def by_value(tried: Sweep, place: int) -> dict[Any, list[float]]:
+    """The validation AUC of the points tried by the value of one hyper-parameter, in the values' order."""
+    groups: dict[Any, list[float]] = {}
+    for values, auc in tried.points:
+        groups.setdefault(values[place], []).append(auc)
+    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in groups)
+    return {value: groups[value] for value in (sorted(groups) if numeric else sorted(groups, key=str))}
+
+
+def over_seeds(values: Floats) -> Floats:
+    """The users' mean over seeds."""
+    return np.asarray(np.nanmean(values, axis=0), float)
+
+
+def statistics(found: Details) -> Iterator[tuple[str, str, Floats]]:
+    """What a user is known for: (name, title, (U,) values with NaN where unknown)."""
+    users = found.users
+    if "n_observed" in users:
+        yield "n_observed", "n_u, ratings of the user", over_seeds(users["n_observed"])
+    if "unbiased_loss" in users:
+        loss = users["unbiased_loss"]
+        if "has_unbiased" in users:
+            loss = np.where(users["has_unbiased"] > 0, loss, np.nan)
+        known = np.isfinite(loss).any(axis=0)
+        mean = np.full(loss.shape[-1], np.nan)
+        mean[known] = np.nanmean(loss[:, known], axis=0)
+        yield "unbiased_loss", "L_A(u), loss on the user's unbiased ratings", mean
+    for name in ("scale", "shift"):
+        if name in users and np.ptp(users[name]) > 0:
+            words = {"scale": "s_u, learned scale", "shift": "b_u, learned shift"}
+            yield name, words[name], over_seeds(users[name])
+    kappa = _kappa(found.record)
+    if kappa is not None:
+        yield "kappa", "|κ_u|, true strength of selection", np.abs(kappa)
+
+
+def _kappa(record: Mapping[str, Any]) -> Floats | None:
+    """The users' true selection strength of generated data, generated anew; None of other data."""
+    if record["dataset"]["name"] != "synthetic":
+        return None
+    from bench.data import synthetic  # needs NumPy alone, and only here
+
+    fields = {k: v for k, v in record["dataset"].items() if k not in ("quick_grid", "shared_grid")}
+    try:
+        ratings = synthetic.load(synthetic.Config(**fields), Path())
+    except (TypeError, BenchError):
+        return None  # a record of another generator
+    if ratings.truth is None or len(ratings.biased) != record.get("counts", {}).get("biased"):
+        return None
+    return np.asarray(ratings.truth.selection_strength, float)

@@ -14,7 +14,7 @@ import html
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,18 @@ from scipy.stats import rankdata
 
 from bench import render
 from bench import svg as draw
-from bench.details import Details, Floats, Sweep, details, shown, sweep
+from bench.details import (
+    Details,
+    Floats,
+    Sweep,
+    by_value,
+    details,
+    held,
+    over_seeds,
+    shown,
+    statistics,
+    sweep,
+)
 from bench.errors import BenchError
 from bench.frame import ALPHA, IDEAL_LOSS, PAPER, TOLERANCE, Comparison, Frame, Line, UserComparison, load
 from bench.statistics import smallest_p
@@ -69,8 +80,8 @@ def page(frame: Frame, results: Path) -> str:
         for key, title, content in sections
         if content
     )
-    # "</" would end the element that holds the records.
-    records = json.dumps(parts.records(), separators=(",", ":"), ensure_ascii=False).replace("</", "<\\/")
+    # A "<" in a record could end the element that holds them.
+    records = json.dumps(parts.records(), separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     template = (_ASSETS / "page.html").read_text(encoding="utf-8")
     for mark, content in (
         ("STYLE", (_ASSETS / "style.css").read_text(encoding="utf-8")),
@@ -415,7 +426,7 @@ class _Parts:
             return _without_records("Validation curves are")
         blocks = []
         for (protocol, dataset), entries in self._curves.items():
-            means = {line.row.method: _held(found).mean(axis=0) for line, found in entries}
+            means = {line.row.method: held(found).mean(axis=0) for line, found in entries}
             # All start at .5; the axis begins where they differ.
             low, high = draw.spread([x for mean in means.values() for x in mean[1:]] or [0.5])
             reference = next(
@@ -471,9 +482,9 @@ class _Parts:
             return _without_records("The users' unlearning rates are")
         blocks = []
         for line, found in self._rates:
-            alpha = _over_seeds(found.users["alpha"])
+            alpha = over_seeds(found.users["alpha"])
             charts = []
-            for name, title, values in _statistics(line, found):
+            for name, title, values in statistics(found):
                 charts.append(_scatter(line.row.title, title, values, alpha, log=name == "n_observed"))
             blocks.append(
                 f'<div data-protocol="{html.escape(line.protocol)}" data-dataset="{line.dataset.dataset}">'
@@ -496,15 +507,6 @@ def _without_records(what: str) -> str:
     )
 
 
-def _held(found: Details) -> Floats:
-    """(S, E) the curves, a seed that has stopped counting with the value that it kept.
-
-    Without it the mean over the seeds that are left would jump wherever a seed stops.
-    """
-    kept = np.array(found.record["validation"]["auc"], float)[:, None]
-    return np.where(np.isnan(found.curves), kept, found.curves)
-
-
 def _curve(
     line: Line,
     found: Details,
@@ -512,7 +514,7 @@ def _curve(
     limits: tuple[float, float],
     reference: tuple[Details, Floats] | None,
 ) -> str:
-    steps, curves = found.curve_steps, _held(found)
+    steps, curves = found.curve_steps, held(found)
     x_of, y_of = draw.Scale(0, float(steps[-1]), 34, 196), draw.Scale(*limits, 96, 8)
     std = curves.std(axis=0)
     there, back = zip(steps, mean - std, strict=True), zip(steps[::-1], (mean + std)[::-1], strict=True)
@@ -538,13 +540,10 @@ def _curve(
 
 
 def _sensitivity(title: str, tried: Sweep, place: int) -> str:
-    groups: dict[Any, list[float]] = {}
-    for values, auc in tried.points:
-        groups.setdefault(values[place], []).append(auc)
+    groups = by_value(tried, place)
     if len(groups) < 2:
         return ""
-    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in groups)
-    ordered = sorted(groups) if numeric else sorted(groups, key=str)
+    ordered = list(groups)
     x_of = draw.Scale(0, len(ordered) - 1, 40, 140)
     limits = draw.spread([auc for _, auc in tried.points], 0.1)
     y_of = draw.Scale(*limits, 58, 6)
@@ -572,49 +571,6 @@ def _sensitivity(title: str, tried: Sweep, place: int) -> str:
 
 def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
-
-
-def _over_seeds(values: Floats) -> Floats:
-    """The users' mean over seeds."""
-    return np.asarray(np.nanmean(values, axis=0), float)
-
-
-def _statistics(line: Line, found: Details) -> Iterator[tuple[str, str, Floats]]:
-    """What a user is known for: (name, title, (U,) values with NaN where unknown)."""
-    users = found.users
-    if "n_observed" in users:
-        yield "n_observed", "n_u, ratings of the user", _over_seeds(users["n_observed"])
-    if "unbiased_loss" in users:
-        loss = users["unbiased_loss"]
-        if "has_unbiased" in users:
-            loss = np.where(users["has_unbiased"] > 0, loss, np.nan)
-        known = np.isfinite(loss).any(axis=0)
-        mean = np.full(loss.shape[-1], np.nan)
-        mean[known] = np.nanmean(loss[:, known], axis=0)
-        yield "unbiased_loss", "L_A(u), loss on the user's unbiased ratings", mean
-    for name in ("scale", "shift"):
-        if name in users and np.ptp(users[name]) > 0:
-            words = {"scale": "s_u, learned scale", "shift": "b_u, learned shift"}
-            yield name, words[name], _over_seeds(users[name])
-    kappa = _kappa(found.record)
-    if kappa is not None:
-        yield "kappa", "|κ_u|, true strength of selection", np.abs(kappa)
-
-
-def _kappa(record: Mapping[str, Any]) -> Floats | None:
-    """The users' true selection strength of generated data, generated anew; None of other data."""
-    if record["dataset"]["name"] != "synthetic":
-        return None
-    from bench.data import synthetic  # needs NumPy alone, and only here
-
-    fields = {k: v for k, v in record["dataset"].items() if k not in ("quick_grid", "shared_grid")}
-    try:
-        ratings = synthetic.load(synthetic.Config(**fields), Path())
-    except (TypeError, BenchError):
-        return None  # a record of another generator
-    if ratings.truth is None or len(ratings.biased) != record.get("counts", {}).get("biased"):
-        return None
-    return np.asarray(ratings.truth.selection_strength, float)
 
 
 def _scatter(name: str, title: str, values: Floats, alpha: Floats, *, log: bool) -> str:
