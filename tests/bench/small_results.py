@@ -1,0 +1,150 @@
+"""A small results folder for the tests of table and page: made-up numbers in records like `bench.cell`'s."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import store
+
+SEEDS = list(range(8))
+
+# AUC, NDCG and Recall (skipping) around which the seeds lie.
+MEANS = {
+    ("coat", "mf"): (0.750, 0.520, 0.562),
+    ("coat", "ips"): (0.744, 0.534, 0.560),
+    ("coat", "dr"): (0.770, 0.526, 0.542),
+    ("coat", "item_mean"): (0.800, 0.480, 0.510),
+    ("kuairec", "mf"): (0.827, 0.588, 0.887),
+    ("kuairec", "ips"): (0.829, 0.589, 0.886),
+}
+
+
+def make_record(protocol: str, dataset: str, method: str) -> dict[str, Any]:
+    auc, ndcg, recall = MEANS[dataset, method]
+    wave = [((seed * 7 + len(method)) % 8 - 3.5) / 1000 for seed in SEEDS]
+
+    def around(mean: float) -> list[float]:
+        return [round(mean + step, 6) for step in wave]
+
+    def conventions(mean: float, of_none: float) -> dict[str, list[float]]:
+        return {
+            "skip": around(mean),
+            "one": around(0.8 * mean + 0.2 * of_none),
+            "zero": around(0.8 * mean),
+        }
+
+    return {
+        "protocol": {
+            "name": protocol,
+            "no_positive": "skip",
+            "compare_with_paper": protocol == "table",
+            "star_threshold": 4.0 if protocol == "table" else 3.0,
+        },
+        "dataset": {
+            "name": dataset,
+            "title": dataset,
+            "k": 5 if dataset == "coat" else 50,
+            "threshold": 2.0 if dataset == "kuairec" else 4.0 if protocol == "table" else 3.0,
+        },
+        "source": "real ratings" if dataset == "coat" else "real labels, simulated selection",
+        "comparable": dataset == "coat",
+        "method": {"name": method, "title": method.upper(), "learning_rate": 0.01, "loss": "bce"},
+        "points": 80 if dataset == "coat" else 60,
+        "seeds": SEEDS,
+        "engine": {"device": "auto", "dtype": "float32", "max_epochs": 500, "patience": 20},
+        "grid": {"learning_rate": [0.01, 0.05]},
+        "selection": "validation_auc",
+        "selected": {"learning_rate": 0.01},
+        "tried": [
+            {"point": {"learning_rate": 0.01}, "validation_auc": auc, "seeds": 8},
+            {"point": {"learning_rate": 0.05}, "validation_auc": auc - 0.01, "seeds": 8},
+        ],
+        "validation": {
+            "auc": around(auc + 0.01),
+            "evaluation": [2] * len(SEEDS),
+            "step": [20] * len(SEEDS),
+        },
+        "diagnostics": {"largest_weight": [2.0] * len(SEEDS)},
+        "diverged": [],
+        "counts": {"users": 20, "items": 30},
+        "notes": {},
+        "provenance": {"commit": "0" * 40, "device": "cpu", "wall_seconds": 1.5},
+        "test": {
+            "auc": around(auc),
+            "ndcg": conventions(ndcg, 1.0),
+            "recall": conventions(recall, 0.0),
+        },
+    }
+
+
+def make_arrays(protocol: str, dataset: str, method: str) -> dict[str, Any]:
+    """Curves, and the numbers of 20 users, four of them without a positive rating."""
+    rng = np.random.default_rng(zlib.crc32(f"{protocol}/{dataset}/{method}".encode()))
+    auc = MEANS[dataset, method][0]
+    curve = np.full((len(SEEDS), 6), auc, np.float32) + rng.normal(0, 0.005, (len(SEEDS), 6))
+    curve[:, 0] = 0.5
+    curve[0, 4:] = np.nan
+    arrays: dict[str, Any] = {"curve": curve.astype(np.float32), "curve_steps": np.arange(6) * 10}
+    for seed in SEEDS:
+        arrays[f"users_{seed}"] = np.arange(20, dtype=np.int32)
+        for name, mean in zip(("ndcg", "recall"), MEANS[dataset, method][1:], strict=True):
+            values = np.clip(mean + rng.normal(0, 0.1, 20), 0, 1)
+            values[[3, 7, 11, 15]] = np.nan
+            arrays[f"{name}_{seed}"] = values.astype(np.float32)
+    if method == "dr":
+        shape = (len(SEEDS), 20)
+        arrays["user_alpha"] = rng.uniform(0.1, 0.2, shape).astype(np.float32)
+        arrays["user_n_observed"] = np.tile(np.arange(1, 21, dtype=np.float32), (len(SEEDS), 1))
+        arrays["user_unbiased_loss"] = rng.uniform(0, 1, shape).astype(np.float32)
+        arrays["user_has_unbiased"] = (rng.uniform(0, 1, shape) < 0.5).astype(np.float32)
+    return arrays
+
+
+def make_results(results: Path, change: Any = lambda cell, record: None) -> Path:
+    """A small results folder. `change(cell, record)` may alter a record before it is stored."""
+    cells = []
+    for protocol in ("table", "text"):
+        for dataset in ("coat", "kuairec"):
+            for method in ("mf", "ips", "dr", "ultd_jl", "item_mean"):
+                cell = {"protocol": protocol, "dataset": dataset, "method": method}
+                if (dataset, method) in MEANS and (protocol, dataset) != ("text", "kuairec"):
+                    record = make_record(protocol, dataset, method)
+                    change(cell, record)
+                    digest = hashlib.sha256(json.dumps(cell).encode()).hexdigest()[:20]
+                    store.write(results / "runs", digest, record, make_arrays(protocol, dataset, method))
+                    cells.append({**cell, "cell": digest, "missing": None})
+                else:
+                    why = None if method == "ultd_jl" else f"No {dataset} | here."
+                    cells.append({**cell, "cell": None, "missing": why})
+    rows = [
+        {"method": "mf", "title": "MF", "uses_unbiased": "no", "control": False, "implemented": True},
+        {
+            "method": "ips",
+            "title": "IPS",
+            "uses_unbiased": "mean label",
+            "control": False,
+            "implemented": True,
+        },
+        {"method": "dr", "title": "DR", "uses_unbiased": "mean label", "control": False, "implemented": True},
+        {"method": "ultd_jl", "title": "JL", "uses_unbiased": "yes", "control": False, "implemented": False},
+        {"method": "item_mean", "title": "Mean", "uses_unbiased": "no", "control": True, "implemented": True},
+    ]
+    manifest = {
+        "cells": cells,
+        "rows": rows,
+        "datasets": [
+            {"dataset": "coat", "title": "Coat", "k": 5},
+            {"dataset": "kuairec", "title": "KuaiRec", "k": 50},
+        ],
+        "protocols": ["table", "text"],
+        "reference": "mf",
+    }
+    (results / "table1").mkdir(parents=True, exist_ok=True)
+    (results / "table1" / "cells.json").write_text(json.dumps(manifest))
+    return results
