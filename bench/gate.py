@@ -2,11 +2,17 @@
 
 Compares two tables of the form of `table1.csv`, line by line. A mean that is worse than the baseline's by
 more than max(floor, 2 × the baseline's standard error over its seeds) is a regression, and so is one that
-is gone. With `--strict`, one that is better by more than that fails, too: a leak of the test ratings into
-training looks like an improvement, and an honest one belongs into the baseline.
+is gone.
 
-Run time and memory of the cells stand in a file beside a table, `baseline_cost.csv` beside `baseline.csv`;
-where both tables have one, what has grown out of proportion is warned of, and never fails.
+With `--strict`, which is for two runs of the same profile, two more changes fail. What is *better* by more
+than the tolerance: a leak of the test ratings into training looks like an improvement, and an honest one
+belongs into the baseline. And what has *shifted*: where the spread of the seeds hides a fault, most seeds
+have moved all the same, while another processor's rounding moves one or two that stop at another epoch.
+For that the seeds' values are read from `baseline_seeds.csv` beside `baseline.csv`, of the form of
+`seeds.csv`, where both tables have such a file.
+
+Run time and memory of the cells stand in `baseline_cost.csv` likewise; what has grown out of proportion is
+warned of, and never fails.
 
 Where GitHub runs it, it annotates and writes the step's summary. Exit status: 0, or 1 on a regression, or
 2 where a file cannot be read. Needs neither torch nor data.
@@ -23,20 +29,32 @@ import statistics
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tabulate import tabulate
 
 from bench.errors import BenchError
 
-# Metric → whether more is better, and the change that is never a regression: what one seed that stops at
-# another epoch moves, since other processors and library versions round the last digits otherwise.
+
+@dataclass(frozen=True)
+class Metric:
+    """What the gate knows of a metric.
+
+    floor: change of a mean that is never a regression: what a seed that stops at another epoch moves it.
+    seed_floor: change of one seed's value that is no more than rounding.
+    """
+
+    more_is_better: bool
+    floor: float
+    seed_floor: float
+
+
 METRICS = {
-    "auc": (True, 0.004),
-    "ndcg": (True, 0.006),
-    "recall": (True, 0.006),
-    "ideal_loss": (False, 0.005),
+    "auc": Metric(True, 0.004, 0.001),
+    "ndcg": Metric(True, 0.006, 0.002),
+    "recall": Metric(True, 0.006, 0.002),
+    "ideal_loss": Metric(False, 0.005, 0.001),
 }
 STANDARD_ERRORS = 2.0
 COST_HEADER = "protocol,dataset,method,wall_seconds,cpu_seconds,peak_memory_mib"
@@ -50,6 +68,8 @@ _SUMMARY_LINES = 300  # its summaries end at 1 MiB
 
 Place = tuple[str, str]  # protocol, data set
 Key = tuple[str, str, str, str, str, str]  # protocol, data set, method, metric, k, no_positive
+SeedsKey = tuple[str, str, str, str, str]  # the same without k
+Seeds = dict[SeedsKey, dict[str, float]]  # → seed → value
 
 
 @dataclass(frozen=True)
@@ -65,7 +85,8 @@ class Change:
     """A line of either table.
 
     tolerance: of |new - old|, 0 where one of them is absent.
-    verdict: same | within (the tolerance) | worse | better | gone | new
+    verdict: same | within (the tolerance) | shifted (most seeds have, the mean stayed within) | worse |
+        better | gone | new
     """
 
     key: Key
@@ -122,7 +143,7 @@ class Comparison:
     @property
     def failing(self) -> list[Change]:
         """The regressions, the worst first."""
-        wrong = ("worse", "gone", "better") if self.strict else ("worse", "gone")
+        wrong = ("worse", "gone", "better", "shifted") if self.strict else ("worse", "gone")
         return [change for change in self.changes if change.verdict in wrong]
 
     @property
@@ -135,11 +156,12 @@ class Comparison:
         """The outcome in a sentence or two."""
         n = Counter(change.verdict for change in self.changes)
         compared = sum(n.values()) - n["gone"] - n["new"]
-        moved = n["within"] + n["worse"] + n["better"]
+        moved = n["within"] + n["shifted"] + n["worse"] + n["better"]
         text = (
             f"{compared} lines compared: {moved} moved, {n['worse']} of them for the worse and {n['better']} "
             "for the better by more than their tolerance"
         )
+        text += f"; {n['shifted']} shifted in most seeds" if n["shifted"] else ""
         text += f"; {n['gone']} are gone" if n["gone"] else ""
         text += f"; {n['new']} are new" if n["new"] else ""
         return text + (". The gate fails." if self.failing else ". The gate passes.")
@@ -176,6 +198,26 @@ def read(file: Path) -> dict[Key, Value | None]:
             raise BenchError(f"{file}, line {number}: n is {n}, but a mean needs at least one seed.")
         spread = _number(file, number, "std", std) if std else 0.0
         found[key] = Value(_number(file, number, "mean", mean), abs(spread) / math.sqrt(seeds))
+    return found
+
+
+def seeds_file(table: Path) -> Path:
+    """Where the seeds' values behind a table stand."""
+    return table.with_name(f"{table.stem}_seeds.csv")
+
+
+def read_seeds(file: Path) -> Seeds:
+    """Reads the seeds' values.
+
+    Raises:
+        BenchError: the file is absent, lacks a column or holds something else than numbers.
+    """
+    found: Seeds = {}
+    columns = ("protocol", "dataset", "method", "metric", "no_positive", "seed", "value")
+    for number, row in _rows(file, columns):
+        protocol, dataset, method, metric, no_positive, seed, value = (row[name] for name in columns)
+        values = found.setdefault((protocol, dataset, method, metric, no_positive), {})
+        values[seed] = _number(file, number, "value", value)
     return found
 
 
@@ -234,8 +276,13 @@ def _number(file: Path, line: int, name: str, text: str) -> float:
 # --- Comparing ----------------------------------------------------------------------------------------
 
 
-def compare(old: dict[Key, Value | None], new: dict[Key, Value | None], strict: bool = False) -> Comparison:
-    """Compares two tables.
+def compare(
+    old: dict[Key, Value | None],
+    new: dict[Key, Value | None],
+    strict: bool = False,
+    seeds: tuple[Seeds, Seeds] = ({}, {}),
+) -> Comparison:
+    """Compares two tables, and the seeds behind them where both are known.
 
     A data set without a single number in one of the tables was not measured there (its files are absent on
     that machine, for instance): that is noted, and its lines are not called gone or new.
@@ -248,12 +295,15 @@ def compare(old: dict[Key, Value | None], new: dict[Key, Value | None], strict: 
     for key in [*old, *(key for key in new if key not in old)]:
         before, after = old.get(key), new.get(key)
         if (before or after) and key[:2] in known and key[:2] in measured:
-            changes.append(_change(key, before, after))
+            change = _change(key, before, after)
+            if change.verdict in ("same", "within") and _shifted(key, seeds):
+                change = replace(change, verdict="shifted")
+            changes.append(change)
     if not any(change.difference is not None for change in changes):
         raise BenchError("The two tables have no line in common, so there is nothing to compare.")
     notes = [f"{'/'.join(place)} is not compared: it has no numbers here." for place in known - measured]
     notes += [f"{'/'.join(place)} is not compared: the baseline lacks it." for place in measured - known]
-    order = {"gone": 0, "worse": 0, "better": 1, "new": 2}
+    order = {"gone": 0, "worse": 0, "better": 1, "shifted": 1, "new": 2}
     changes.sort(key=lambda each: (order.get(each.verdict, 3), -each.size))
     return Comparison(changes, strict, sorted(notes))
 
@@ -267,17 +317,24 @@ def _change(key: Key, before: Value | None, after: Value | None) -> Change:
         return Change(key, None, None if after is None else after.mean, 0.0, "new")
     if after is None:
         return Change(key, before.mean, None, 0.0, "gone")
-    more_is_better, floor = METRICS[key[3]]
+    metric = METRICS[key[3]]
     # Of the baseline alone: a cell that falls apart must not widen its own tolerance.
-    tolerance = max(floor, STANDARD_ERRORS * before.error)
+    tolerance = max(metric.floor, STANDARD_ERRORS * before.error)
     difference = after.mean - before.mean
     if difference == 0:
         verdict = "same"
     elif abs(difference) <= tolerance * (1 + 1e-9):  # as much as the tolerance is within it
         verdict = "within"
     else:
-        verdict = "better" if (difference > 0) == more_is_better else "worse"
+        verdict = "better" if (difference > 0) == metric.more_is_better else "worse"
     return Change(key, before.mean, after.mean, tolerance, verdict)
+
+
+def _shifted(key: Key, seeds: tuple[Seeds, Seeds]) -> bool:
+    """Whether more than half of the seeds that both runs have moved by more than rounding."""
+    before, after = (each.get((*key[:4], key[5]), {}) for each in seeds)
+    moved = [abs(after[seed] - before[seed]) > METRICS[key[3]].seed_floor for seed in before if seed in after]
+    return 2 * sum(moved) > len(moved)
 
 
 def costs(old: dict[str, Cost], new: dict[str, Cost]) -> list[str]:
@@ -311,16 +368,26 @@ def costs(old: dict[str, Cost], new: dict[str, Cost]) -> list[str]:
     return found
 
 
-def compare_files(baseline: Path, new: Path, strict: bool = False) -> Comparison:
-    """Compares two tables with the costs beside them, where both have them.
+def compare_files(baseline: Path, new: Path, strict: bool = False, methods: Sequence[str] = ()) -> Comparison:
+    """Compares two tables with what stands beside both of them (the seeds only where it is strict).
+
+    Args:
+        methods: the rows to compare; all, where none is named.
 
     Raises:
         BenchError: a file cannot be read, or they have no line in common.
     """
-    found = compare(read(baseline), read(new), strict)
-    files = [cost_file(table) for table in (baseline, new)]
-    if all(file.exists() for file in files):
-        found.warnings.extend(costs(*map(read_costs, files)))
+    tables = (baseline, new)
+    seeds: tuple[Seeds, Seeds] = ({}, {})
+    if strict and all(seeds_file(table).exists() for table in tables):
+        seeds = (read_seeds(seeds_file(baseline)), read_seeds(seeds_file(new)))
+    old, now = (
+        {key: value for key, value in read(table).items() if not methods or key[2] in methods}
+        for table in tables
+    )
+    found = compare(old, now, strict, seeds)
+    if all(cost_file(table).exists() for table in tables):
+        found.warnings.extend(costs(*(read_costs(cost_file(table)) for table in tables)))
     return found
 
 
@@ -395,9 +462,10 @@ def commands(comparison: Comparison) -> list[str]:
 def _annotation(kind: str, change: Change) -> str:
     what = {"gone": "is gone", "new": "is not in the baseline"}.get(change.verdict)
     if what is None:
-        what = (
-            f"{_fixed(change.old)} -> {_fixed(change.new)}, {change.verdict} by more than the tolerance "
-            f"{_fixed(change.tolerance)}"
+        what = f"{_fixed(change.old)} -> {_fixed(change.new)}, " + (
+            "most seeds have shifted"
+            if change.verdict == "shifted"
+            else f"{change.verdict} by more than the tolerance {_fixed(change.tolerance)}"
         )
     title = f"{change.path} {change.metric}"
     return _command(kind, title, f"{title}: {what}", f"file=methods/{change.key[2]}.py,line=1,")
@@ -456,7 +524,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, what in (("md", "as Markdown"), ("json", "as JSON")):
         style.add_argument(f"--{name}", dest="style", action="store_const", const=name, help=what)
     parser.add_argument("--all", action="store_true", help="show what stayed within its tolerance, too")
-    parser.add_argument("--strict", action="store_true", help="fail on what is better than the baseline, too")
+    parser.add_argument("--strict", action="store_true", help="fail on what is better or shifted, too")
     given = parser.parse_args(arguments)
     try:
         return report(

@@ -32,7 +32,7 @@ SCRATCH = Path("build/gate")
 
 
 def train(scratch: Path, options: Sequence[str], overrides: Sequence[str]) -> Path:
-    """Trains the profile into an emptied folder and returns its table, with the costs beside it.
+    """Trains the profile into an emptied folder; returns its table, with seeds and costs beside it.
 
     Args:
         options: of `bench.reproduce`. overrides: of the configuration, above the profile's.
@@ -50,7 +50,12 @@ def train(scratch: Path, options: Sequence[str], overrides: Sequence[str]) -> Pa
     words = [*PROFILE, *overrides, f"results={scratch}"]
     if reproduce.main(["--protocols", PROTOCOL, *options, *words]):
         raise BenchError("The quick profile could not be trained; the sentences above say why.")
-    table = scratch / "table1" / "table1.csv"
+    table = scratch / "new.csv"
+    try:
+        shutil.copyfile(scratch / "table1" / "table1.csv", table)
+        shutil.copyfile(scratch / "table1" / "seeds.csv", gate.seeds_file(table))
+    except OSError as error:
+        raise BenchError(f"{scratch} cannot be written: {error.strerror or error}.") from error
     write(gate.cost_file(table), costs(table, scratch / "runs"))
     return table
 
@@ -72,7 +77,7 @@ def costs(table: Path, runs: Path) -> str:
 
 
 def update(baseline: Path, table: Path) -> list[str]:
-    """Puts a table and its costs in the place of the baseline.
+    """Puts a table, its seeds and its costs in the place of the baseline.
 
     Returns:
         the data sets whose lines were kept, because the new table has no numbers of them.
@@ -81,7 +86,8 @@ def update(baseline: Path, table: Path) -> list[str]:
         BenchError: a file cannot be read or written.
     """
     kept: list[str] = []
-    for old, new in ((baseline, table), (gate.cost_file(baseline), gate.cost_file(table))):
+    for beside in (lambda file: file, gate.seeds_file, gate.cost_file):
+        old, new = beside(baseline), beside(table)
         rows = _rows(new)
         before = _rows(old) if old.exists() else []
         measured = {row["dataset"] for row in rows if row.get("mean", "measured")}
@@ -125,20 +131,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise BenchError(
                 "A baseline has all rows as the profile trains them: leave out rows and overrides."
             )
-        old = None
         if given.baseline.exists():
-            old = gate.read(given.baseline)  # what is wrong with it shows before the minutes of training
+            gate.read(given.baseline)  # what is wrong with it shows before the minutes of training
         elif not given.update:
             raise BenchError(f"{given.baseline} does not exist: `make gate-update` writes it.")
         options = ["--datasets", given.datasets, "--methods", given.methods, "--jobs", given.jobs]
         table = train(given.scratch, options, given.overrides)
-        if given.methods and old is not None:
-            old = {key: value for key, value in old.items() if key[2] in given.methods.split(",")}
-        new = gate.read(table)
-        found = None if old is None else gate.compare(old, new, strict=True)
-        if found is not None and gate.cost_file(given.baseline).exists():
-            before, after = (gate.read_costs(gate.cost_file(file)) for file in (given.baseline, table))
-            found.warnings.extend(gate.costs(before, after))
+        found = None
+        if given.baseline.exists():
+            rows = given.methods.split(",") if given.methods else ()
+            found = gate.compare_files(given.baseline, table, strict=True, methods=rows)
         if given.update:
             kept = update(given.baseline, table)
             print("" if found is None else gate.text(found, given.all))

@@ -143,6 +143,30 @@ def test_the_tolerance_by_its_formula(std: float, n: int, difference: float) -> 
         assert change.verdict in ("same", "within")
 
 
+def test_most_seeds_that_shift_fail_where_it_is_strict(tmp_path: Path) -> None:
+    old, new = written(tmp_path / "old.csv"), written(tmp_path / "new.csv")
+
+    def seeds(file: Path, *values: float) -> None:
+        lines = [f"table,synthetic,ips,{seed},auc,,{value!r}" for seed, value in enumerate(values)]
+        gate.seeds_file(file).write_text("\n".join([table.SEEDS_HEADER, *lines]) + "\n")
+
+    seeds(old, 0.70, 0.71, 0.72, 0.73)
+    for values, strict in (
+        ((0.70, 0.71, 0.72, 0.73), 0),
+        ((0.70, 0.71, 0.74, 0.71), 0),  # half of them
+        ((0.70, 0.70, 0.74, 0.72), 1),
+        ((0.7009, 0.7109, 0.7209, 0.7309), 0),  # rounding
+    ):
+        seeds(new, *values)
+        assert gate.main([str(old), str(new)]) == 0
+        assert gate.main([str(old), str(new), "--strict"]) == strict
+    seeds(new, 0.70, 0.70, 0.74, 0.72)
+    (found,) = gate.compare_files(old, new, strict=True).failing
+    assert (found.path, found.metric, found.verdict) == ("table/synthetic/ips", "auc", "shifted")
+    gate.seeds_file(new).write_text(table.SEEDS_HEADER + "\ntable,synthetic,ips,0,auc,,x\n")
+    assert gate.main([str(old), str(new), "--strict"]) == 2
+
+
 # --- What it says -------------------------------------------------------------------------------------
 
 TWO = {("synthetic", "mf", "auc", ""): 0.6, ("synthetic", "ips", "auc", ""): 0.65}

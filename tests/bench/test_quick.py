@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from torch import Tensor
 
 from bench import cell as cells
@@ -51,7 +52,7 @@ def status(baseline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
 
 def failing(folder: Path, baseline: Path) -> set[str]:
     """Method and metric of the lines that failed in the last run."""
-    found = gate.compare_files(baseline, folder / "table1" / "table1.csv", strict=True).failing
+    found = gate.compare_files(baseline, folder / "new.csv", strict=True).failing
     return {f"{each.key[2]} {each.key[3]}" for each in found}
 
 
@@ -98,6 +99,23 @@ def test_a_metric_that_is_one_rank_off_is_caught(
     assert failing(tmp_path, baseline) >= {f"{row} ndcg" for row in ROWS.split(",")}
 
 
+def test_what_the_spread_of_the_seeds_hides_is_caught(
+    status: Callable[..., int], baseline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A discount that comes a rank late changes DCG and its best alike, and NDCG by less than its tolerance.
+    really = metrics.Ranking.__init__
+
+    def late(self: metrics.Ranking, *arguments: object) -> None:
+        really(self, *arguments)  # type: ignore[arg-type]
+        self._discount = 1 / torch.arange(3, len(self._discount) + 3).log2().double()
+        self._best = self._discount.cumsum(0)[self._positives.clamp_max(self.k) - 1]
+
+    monkeypatch.setattr(metrics.Ranking, "__init__", late)
+    assert status() == 1
+    found = gate.compare_files(baseline, tmp_path / "new.csv", strict=True).failing
+    assert {(each.key[3], each.verdict) for each in found} == {("ndcg", "shifted")}
+
+
 def test_a_leak_of_the_test_ratings_is_caught(
     status: Callable[..., int], baseline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +136,8 @@ def test_an_update_keeps_a_data_set_that_is_absent(tmp_path: Path) -> None:
             writer.writerows(lines)
         costs = [gate.COST_HEADER, *(f"table,{each[0]},{each[1]},1,1,{each[2]}" for each in lines if each[2])]
         gate.cost_file(file).write_text("\n".join(costs) + "\n")
+        seeds = ["dataset,value", *(f"{each[0]},{each[2]}" for each in lines if each[2])]
+        gate.seeds_file(file).write_text("\n".join(seeds) + "\n")
         return file
 
     old = table(tmp_path / "old.csv", ("coat", "mf", ".7"), ("synthetic", "mf", ".6"))
@@ -126,7 +146,8 @@ def test_an_update_keeps_a_data_set_that_is_absent(tmp_path: Path) -> None:
     )
     assert quick.update(old, new) == ["coat"]
     assert old.read_text() == "dataset,method,mean\ncoat,mf,.7\nsynthetic,mf,.5\nsynthetic,ips,.5\n"
-    assert [line[-2:] for line in gate.cost_file(old).read_text().splitlines()[1:]] == [".7", ".5", ".5"]
+    for beside in (gate.cost_file, gate.seeds_file):
+        assert [line[-2:] for line in beside(old).read_text().splitlines()[1:]] == [".7", ".5", ".5"]
     first = tmp_path / "first.csv"
     assert quick.update(first, new) == [] and first.read_text() == new.read_text()
 
@@ -135,12 +156,12 @@ def test_an_update_says_what_changed(
     baseline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mine = tmp_path / "baseline.csv"
-    for file in (baseline, gate.cost_file(baseline)):
+    for file in (baseline, gate.seeds_file(baseline), gate.cost_file(baseline)):
         (tmp_path / file.name).write_text(file.read_text())
     before = mine.read_text()
     mine.write_text(before.replace(",ips,auc,,,0.", ",ips,auc,,,0.9"))
     assert mine.read_text() != before
-    table = baseline.parent / "scratch" / "table1" / "table1.csv"
+    table = baseline.parent / "scratch" / "new.csv"
     monkeypatch.setattr(quick, "train", lambda *_: table)
     assert quick.main(["--update", "--baseline", str(mine)]) == 0
     said = capsys.readouterr().out
