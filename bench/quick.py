@@ -12,6 +12,7 @@ absent here are kept.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import io
 import os
@@ -31,33 +32,37 @@ BASELINE = Path("results/gate/baseline.csv")
 SCRATCH = Path("build/gate")
 
 
-def train(scratch: Path, options: Sequence[str], overrides: Sequence[str]) -> Path:
-    """Trains the profile into an emptied folder; returns its table, with seeds and costs beside it.
+def train(scratch: Path, options: Sequence[str], overrides: Sequence[str]) -> tuple[Path, int]:
+    """Trains the profile into an emptied folder.
 
     Args:
         options: of `bench.reproduce`. overrides: of the configuration, above the profile's.
 
+    Returns:
+        the table, with its seeds and costs beside it, and the exit status: 0, or 1 where a cell failed.
+
     Raises:
-        BenchError: a cell failed, or the folder cannot be used.
+        BenchError: the folder cannot be used, or nothing could be trained.
+        KeyboardInterrupt: the user stopped it.
     """
+    made, table = scratch / "table1", scratch / "new.csv"
     try:
         # Only what this command wrote, since the folder is the user's choice.
-        for name in ("runs", "table1"):
-            if (scratch / name).exists():
-                shutil.rmtree(scratch / name)
+        for folder in (scratch / "runs", made):
+            if folder.exists():
+                shutil.rmtree(folder)
+        words = [*PROFILE, *overrides, f"results={scratch}"]
+        status = reproduce.main(["--protocols", PROTOCOL, *options, *words])
+        if status > 1:
+            raise KeyboardInterrupt
+        if not (made / "table1.csv").exists():
+            raise BenchError("The quick profile could not be trained; the sentence above says why.")
+        shutil.copyfile(made / "table1.csv", table)
+        shutil.copyfile(made / "seeds.csv", gate.seeds_file(table))
     except OSError as error:
-        raise BenchError(f"{scratch} cannot be emptied: {error.strerror or error}.") from error
-    words = [*PROFILE, *overrides, f"results={scratch}"]
-    if reproduce.main(["--protocols", PROTOCOL, *options, *words]):
-        raise BenchError("The quick profile could not be trained; the sentences above say why.")
-    table = scratch / "new.csv"
-    try:
-        shutil.copyfile(scratch / "table1" / "table1.csv", table)
-        shutil.copyfile(scratch / "table1" / "seeds.csv", gate.seeds_file(table))
-    except OSError as error:
-        raise BenchError(f"{scratch} cannot be written: {error.strerror or error}.") from error
+        raise BenchError(f"{scratch} cannot be used: {error.strerror or error}.") from error
     write(gate.cost_file(table), costs(table, scratch / "runs"))
-    return table
+    return table, status
 
 
 def costs(table: Path, runs: Path) -> str:
@@ -122,7 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", default="0", help="cells trained at once; 0: one for each core")
     parser.add_argument("--baseline", type=Path, default=BASELINE, metavar="FILE")
     parser.add_argument("--scratch", type=Path, default=SCRATCH, metavar="DIR")
-    parser.add_argument("--style", choices=("text", "md", "json"), default="text")
+    style = parser.add_mutually_exclusive_group()
+    for name, what in (("md", "as Markdown"), ("json", "as JSON")):
+        style.add_argument(f"--{name}", dest="style", action="store_const", const=name, help=what)
     parser.add_argument("--all", action="store_true", help="show what stayed within its tolerance, too")
     parser.add_argument("overrides", nargs="*", help="of the configuration, for every cell")
     given = parser.parse_args(arguments)
@@ -136,24 +143,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif not given.update:
             raise BenchError(f"{given.baseline} does not exist: `make gate-update` writes it.")
         options = ["--datasets", given.datasets, "--methods", given.methods, "--jobs", given.jobs]
-        table = train(given.scratch, options, given.overrides)
+        # What stands in a document's way goes where the sentences about failures go.
+        with contextlib.redirect_stdout(sys.stderr) if given.style else contextlib.nullcontext():
+            table, failed = train(given.scratch, options, given.overrides)
+        if given.update and failed:
+            raise BenchError("A baseline needs every cell, but some failed: the baseline is the old one.")
         found = None
         if given.baseline.exists():
             rows = given.methods.split(",") if given.methods else ()
             found = gate.compare_files(given.baseline, table, strict=True, methods=rows)
         if given.update:
             kept = update(given.baseline, table)
-            print("" if found is None else gate.text(found, given.all))
-            print(f"{given.baseline} and {gate.cost_file(given.baseline).name} are written.")
+            if found is not None:
+                print(gate.text(found, given.all, given.style == "md"))
+            print(f"{given.baseline} is written, and its seeds and costs beside it.")
             if kept:
                 print(f"The lines of {', '.join(kept)} are the old ones: its files are absent here.")
             return 0
         assert found is not None
-        status = gate.report(found, given.style, given.all)
+        status = gate.report(found, given.style or "text", given.all) or failed
         if status:
             print(
-                f"What moved is a fault, or the baseline is to be updated: `make gate-update`. {table} has "
-                "the numbers.",
+                "Either this is a fault, or the baseline is to be updated by `make gate-update`; the numbers "
+                f"are in {table}.",
                 file=sys.stderr,
             )
         return status
@@ -162,6 +174,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

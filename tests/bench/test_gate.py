@@ -158,7 +158,7 @@ def test_most_seeds_that_shift_fail_where_it_is_strict(tmp_path: Path) -> None:
         ((0.7009, 0.7109, 0.7209, 0.7309), 0),  # rounding
     ):
         seeds(new, *values)
-        assert gate.main([str(old), str(new)]) == 0
+        assert gate.main([str(old), str(new)]) == 0 and not gate.compare_files(old, new).shown
         assert gate.main([str(old), str(new), "--strict"]) == strict
     seeds(new, 0.70, 0.70, 0.74, 0.72)
     (found,) = gate.compare_files(old, new, strict=True).failing
@@ -269,7 +269,7 @@ def test_costs_warn_and_never_fail(tmp_path: Path, capsys: pytest.CaptureFixture
         gate.cost_file(file).write_text("\n".join([gate.COST_HEADER, *lines]) + "\n")
 
     costs(old, (10, 300), (10, 300), (10, 300))
-    costs(new, (15, 300), (15, 390), (15, 300))  # a slower machine; memory that grew a little
+    costs(new, (19, 300), (19, 390), (25, 300))  # a slower machine; memory that grew a little
     assert gate.main([str(old), str(new)]) == 0
     assert "Warning" not in capsys.readouterr().out
     costs(new, (10, 300), (26, 300), (10, 500))

@@ -33,7 +33,7 @@ def baseline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("baseline")
     compose.register()
     options = ["--datasets", "synthetic", "--methods", ROWS, "--jobs", "1"]
-    quick.update(folder / "baseline.csv", quick.train(folder / "scratch", options, TINY))
+    quick.update(folder / "baseline.csv", quick.train(folder / "scratch", options, TINY)[0])
     yield folder / "baseline.csv"
 
 
@@ -162,13 +162,32 @@ def test_an_update_says_what_changed(
     mine.write_text(before.replace(",ips,auc,,,0.", ",ips,auc,,,0.9"))
     assert mine.read_text() != before
     table = baseline.parent / "scratch" / "new.csv"
-    monkeypatch.setattr(quick, "train", lambda *_: table)
+    monkeypatch.setattr(quick, "train", lambda *_: (table, 0))
     assert quick.main(["--update", "--baseline", str(mine)]) == 0
     said = capsys.readouterr().out
     assert said.count("worse") == 2 and "table/synthetic/ips" in said  # the line, and the sentence
     assert mine.read_text() == before
     assert quick.main(["--update", "--baseline", str(mine), "seeds=2"]) == 2
     assert "leave out rows and overrides" in capsys.readouterr().err
+    monkeypatch.setattr(quick, "train", lambda *_: (table, 1))
+    assert quick.main(["--update", "--baseline", str(mine)]) == 2
+    assert "some failed" in capsys.readouterr().err
+
+
+def test_a_cell_that_fails_is_gone(
+    status: Callable[..., int], baseline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = cells.run
+
+    def run(cell: cells.Cell, *rest: object) -> object:
+        if cell.method == "ips":
+            raise BenchError("It diverged.")
+        return really(cell, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cells, "run", run)
+    assert status("--json") == 1
+    found = gate.compare_files(baseline, tmp_path / "new.csv", strict=True).failing
+    assert {(each.key[2], each.verdict) for each in found} == {("ips", "gone")}
 
 
 def test_what_fails_is_status_2_and_no_comparison(
@@ -179,6 +198,8 @@ def test_what_fails_is_status_2_and_no_comparison(
     monkeypatch.setattr(reproduce, "main", lambda _: 1)
     assert quick.main(["--scratch", str(tmp_path)]) == 2
     assert "could not be trained" in capsys.readouterr().err
+    monkeypatch.setattr(reproduce, "main", lambda _: 130)
+    assert quick.main(["--scratch", str(tmp_path)]) == 130
     (tmp_path / "bad.csv").write_text("x")
     assert quick.main(["--baseline", str(tmp_path / "bad.csv")]) == 2
     assert "has no column" in capsys.readouterr().err
