@@ -132,7 +132,7 @@ class Cost:
 class Comparison:
     """Every line of both tables, the worst first, and what else is to be said.
 
-    passed: whether nothing is a regression. notes: what was not compared. warnings: of costs.
+    strict: as `--strict` has it. notes: what was not compared. warnings: of costs.
     """
 
     changes: list[Change]
