@@ -35,8 +35,8 @@ def command(results: Path, jobs: int = 2) -> list[str]:
         *(sys.executable, "-m", "bench.reproduce", "--datasets", "synthetic", "--protocols", "table"),
         *("--methods", ",".join(METHODS), "--jobs", str(jobs)),
         *(f"results={results}", "seeds=3", "dataset.screening_seeds=1", "dataset.selection_seeds=2"),
-        *("engine.max_epochs=12", "engine.patience=12", "tuned_points=0"),
-        "dataset.shared_grid={learning_rate:[0.01,0.05],batch_size:[32,64,128,256],embedding_size:[4,8,16]}",
+        *("engine.max_epochs=8", "engine.patience=8", "tuned_points=0"),
+        "dataset.shared_grid={learning_rate:[0.01,0.05],batch_size:[64,128,256],embedding_size:[4,8]}",
         "sweep.stages=[{name:shared,lists:[shared_grid],seeds:1},"
         "{name:own,lists:[common_grid,long_grid],around:2,points:6,seeds:1},{name:confirm,around:3,seeds:2}]",
     ]
