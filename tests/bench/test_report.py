@@ -180,11 +180,12 @@ def test_the_committed_page_is_made_from_the_committed_table() -> None:
     assert {line.cell.digest for line in known.lines if line.values} == set(records(text))
 
 
-@pytest.mark.parametrize("name", ["table1.csv", "seeds.csv", "columns.csv", "comparisons.csv", "table1.md"])
-def test_the_committed_table_makes_itself_again(name: str, tmp_path: Path) -> None:
+def test_the_committed_table_makes_itself_again(tmp_path: Path) -> None:
+    """Without records, as every clone can; all but the users' tests of rows that no record was left of."""
     folder = tmp_path / "results" / "table1"
     shutil.copytree(ROOT / "results" / "table1", folder)
-    assert table.build(tmp_path / "results")[name] == (folder / name).read_text(encoding="utf-8")
+    for name, text in table.build(tmp_path / "results").items():
+        assert text == (folder / name).read_text(encoding="utf-8"), name
 
 
 # --- What is shown of a record ------------------------------------------------------------------------
