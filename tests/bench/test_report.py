@@ -24,7 +24,7 @@ from bench.svg import Scale, thinned
 from tests.bench.small_results import SEEDS, make_results
 
 ROOT = Path(report.__file__).parents[1]
-VOID = {"meta", "link", "br", "circle", "line", "polyline", "polygon", "option", "input"}
+VOID = {"meta", "link", "br", "circle", "line", "polyline", "polygon", "path", "input"}
 
 
 @pytest.fixture(scope="module")
@@ -145,8 +145,10 @@ def test_a_table_file_that_cannot_be_read_back_is_named(results: Path, tmp_path:
         report.build(clone)
 
 
-def test_records_beyond_the_pages_room_are_named_only(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "_ROOM", 5000)
+def test_records_beyond_the_pages_limit_are_named_only(
+    results: Path, page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "_LIMIT", 0.8 * len(page))
     shown = list(records(report.build(results)).values())
     assert "command" in shown[0] and shown[-1]["missing"] == "room"
 
