@@ -216,6 +216,15 @@ def test_a_tuned_cell_tells_the_sweep_that_chose_it(results: Path, tmp_path: Pat
     own = sweep(tmp_path, line, found)
     assert own is not None and own.names == ["learning_rate"] and len(own.points) == 2
 
+    found.record["tried"] += [
+        {"point": {"learning_rate": 0.01, "layers": [8, 4]}, "validation_auc": 0.6, "seeds": 8},
+        {"point": {"learning_rate": 0.05, "layers": [8]}, "validation_auc": None, "seeds": 0},
+    ]
+    staged = sweep(tmp_path, line, found)
+    assert staged is not None and staged.names == ["learning_rate", "layers"]
+    assert staged.points[2:] == [([0.01, "[8, 4]"], 0.6)]
+    assert list(by_value(staged, 1)) == [None, "[8, 4]"]
+
     found.record["tried"] = [{"point": {}, "seeds": 0, "validation_auc": None}]
     assert sweep(tmp_path, line, found) is None
     file = tmp_path / "sweep" / "table" / "coat" / "ips.csv"  # the point of the other protocol
