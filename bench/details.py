@@ -78,9 +78,10 @@ def sweep(results: Path, line: Line, found: Details | None) -> Sweep | None:
     """
     tried = [] if found is None else found.record.get("tried", [])
     if len(tried) > 1:
-        names = list(tried[0]["point"])
+        # A later stage of a sweep may vary other hyper-parameters than the first.
+        names = list(dict.fromkeys(name for each in tried for name in each["point"]))
         points = [
-            ([each["point"].get(name) for name in names], float(each["validation_auc"]))
+            ([_single(each["point"].get(name)) for name in names], float(each["validation_auc"]))
             for each in tried
             if each["validation_auc"] is not None
         ]
@@ -102,6 +103,10 @@ def sweep(results: Path, line: Line, found: Details | None) -> Sweep | None:
     except (OSError, ValueError, KeyError) as error:
         raise BenchError(f"{file} is not a list of tried points ({error!r}).") from error
     return Sweep(names, points)
+
+
+def _single(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list | dict) else value
 
 
 def _typed(value: str) -> Any:

@@ -42,7 +42,7 @@ from bench.table import write_files
 
 _ASSETS = Path(__file__).resolve().with_name("page")
 _USERS = 400  # users in a scatter plot
-_ROOM = 3 * 2**20  # bytes of records in the page; what comes after them is named, not shown
+_LIMIT = 4.5 * 2**20  # bytes of the page; the records that would exceed it are named, not shown
 
 
 # --- The page -----------------------------------------------------------------------------------------
@@ -81,7 +81,9 @@ def page(frame: Frame, results: Path) -> str:
         if content
     )
     # A "<" in a record could end the element that holds them.
-    records = json.dumps(parts.records(), separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+    records = json.dumps(
+        parts.records(_LIMIT - len(body.encode())), separators=(",", ":"), ensure_ascii=False
+    ).replace("<", "\\u003c")
     template = (_ASSETS / "page.html").read_text(encoding="utf-8")
     for mark, content in (
         ("STYLE", (_ASSETS / "style.css").read_text(encoding="utf-8")),
@@ -393,7 +395,6 @@ class _Parts:
         self._rates: list[tuple[Line, Details]] = []
         self._sweeps: dict[tuple[str, str], list[tuple[Line, Sweep]]] = {}
         self._shown: dict[str, Any] = {}
-        room = _ROOM
         for digest, line in self._lines.items():
             found = details(results / "runs", digest)
             tried = sweep(results, line, found)
@@ -403,10 +404,6 @@ class _Parts:
             entry: dict[str, Any] = {"name": self._name(line), "missing": "absent"}
             if found is not None:
                 entry = {"name": self._name(line), **shown(line, found, tried)}
-                size = len(json.dumps(entry))
-                if size > room:
-                    entry = {"name": self._name(line), "missing": "room"}
-                room -= size
                 if found.curves.size:
                     self._curves.setdefault(place, []).append((line, found))
                 if "alpha" in found.users:
@@ -416,9 +413,13 @@ class _Parts:
     def _name(self, line: Line) -> str:
         return f"{line.row.title} on {line.dataset.title}, protocol {line.protocol}"
 
-    def records(self) -> dict[str, Any]:
-        """Digest → what its window shows."""
-        return self._shown
+    def records(self, room: float) -> dict[str, Any]:
+        """Digest → what its window shows, in the table's order as far as so many bytes go."""
+        found = {}
+        for digest, entry in self._shown.items():
+            room -= len(json.dumps(entry, ensure_ascii=False).encode())
+            found[digest] = entry if room > 0 else {"name": entry["name"], "missing": "room"}
+        return found
 
     def curves(self) -> str:
         """One small chart for each cell: the mean validation AUC, the seeds' range, the reference."""
@@ -549,12 +550,10 @@ def _sensitivity(title: str, tried: Sweep, place: int) -> str:
     y_of = draw.Scale(*limits, 58, 6)
     best = [max(groups[value]) for value in ordered]
     body = draw.path(range(len(ordered)), best, x_of, y_of, "mean")
+    body += draw.dots(
+        [(x_of(index), y_of(auc)) for index, value in enumerate(ordered) for auc in groups[value]], "point"
+    )
     for index, value in enumerate(ordered):
-        # Dots that would lie on one another are drawn once.
-        body += "".join(
-            draw.dot(x_of(index), y, 2.2, "point", f"{_short(value)}: {auc:.4f}")
-            for y, auc in {round(y_of(auc)): auc for auc in groups[value]}.items()
-        )
         if len(ordered) <= 5 or index in (0, len(ordered) - 1):
             body += draw.text(x_of(index), 72, _short(value), anchor="middle")
     body += draw.text(30, 12, f"{limits[1]:.2f}", anchor="end") + draw.text(
@@ -583,7 +582,7 @@ def _scatter(name: str, title: str, values: Floats, alpha: Floats, *, log: bool)
         xs = np.log10(xs)
     order = np.argsort(xs, kind="stable")[draw.thinned(len(xs), _USERS)]
     x_of, y_of = draw.Scale(*draw.spread(list(xs), 0.02), 34, 236), draw.Scale(*draw.spread(list(ys)), 136, 8)
-    body = "".join(draw.dot(x_of(xs[i]), y_of(ys[i]), 2, "user") for i in order)
+    body = draw.dots([(x_of(xs[i]), y_of(ys[i])) for i in order], "user")
     body += draw.line(34, 136, 236, 136, "axis") + draw.line(34, 8, 34, 136, "axis")
     ends = [10**x if log else x for x in (xs.min(), xs.max())]
     body += draw.text(34, 149, f"{ends[0]:.3g}") + draw.text(236, 149, f"{ends[1]:.3g}", anchor="end")

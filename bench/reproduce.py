@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 import methods
 from bench import cell as cells
-from bench import compose, data, store, table
+from bench import compose, data, frame, report, store, table
 from bench.__main__ import Bar, summary
 from bench.config import Config
 from bench.data import Ratings
@@ -292,7 +292,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         jobs = given.jobs or (1 if device_of(some.engine).type == "cuda" else os.cpu_count() or 1)
         listed, failures = run(plan, jobs)
         write_list(results, plan, listed)
-        for file in table.write(results):
+        numbers = frame.load(results)
+        texts = {**table.files(numbers), "index.html": report.page(numbers, results)}
+        for file in table.write_files(results / "table1", texts):
             print(file)
         n = sum(entry["cell"] is not None for entry in listed)
         print(f"{n} of {len(listed)} cells are filled; the table names the reason of every other.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +50,12 @@ def dot(x: float, y: float, radius: float, kind: str, title: str = "") -> str:
     """A circle; the title shows under the pointer."""
     inner = f"<title>{html.escape(title)}</title>" if title else ""
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" class="{kind}">{inner}</circle>'
+
+
+def dots(points: Iterable[tuple[float, float]], kind: str) -> str:
+    """Many dots as one path of lines without length, a tenth of the bytes of so many circles."""
+    places = dict.fromkeys(f"M{x:.0f},{y:.0f}h0" for x, y in points)
+    return f'<path d="{"".join(places)}" class="{kind}"/>'
 
 
 def path(xs: ArrayLike, ys: ArrayLike, x_of: Scale, y_of: Scale, kind: str) -> str:

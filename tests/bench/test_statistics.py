@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
 from bench.errors import BenchError
-from bench.statistics import bootstrap_median, holm, paired, smallest_p, wilcoxon
+from bench.statistics import (
+    bootstrap_median,
+    holm,
+    mean_interval,
+    paired,
+    paired_users,
+    smallest_p,
+    wilcoxon,
+    wilcoxon_normal,
+)
 
 
 def enumerated(differences: list[int]) -> float:
@@ -129,3 +138,62 @@ def test_bootstrap_refuses_nothing_and_nan() -> None:
     for values in ([], [0.1, np.nan]):
         with pytest.raises(BenchError, match="bootstrap"):
             bootstrap_median(values, seed=0)
+
+
+# --- Over users ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("n", [60, 400])
+def test_many_differences_are_scipys_normal_approximation(n: int, ties: bool) -> None:
+    rng = np.random.default_rng(n)
+    differences = rng.integers(-5, 7, n) / 10 if ties else rng.normal(0.1, 1, n)
+    expected = scipy.stats.wilcoxon(differences, zero_method="wilcox", correction=False, method="approx")
+    assert wilcoxon_normal(differences) == pytest.approx(expected.pvalue, rel=1e-9)
+
+
+def test_few_differences_are_tested_exactly_and_zeros_do_not_count() -> None:
+    few = np.random.default_rng(0).normal(0.3, 1, 50)
+    exact = wilcoxon(few, np.zeros(50))[0]
+    assert wilcoxon_normal(few) == exact
+    assert wilcoxon_normal([*few, *[0.0] * 1000]) == exact
+    assert wilcoxon_normal(np.zeros(100)) == 1.0
+
+
+def test_the_approximation_hands_over_without_a_jump() -> None:
+    for seed in range(20):
+        differences = np.random.default_rng(seed).normal(0.3, 1, 51)
+        exact = wilcoxon(differences, np.zeros(51))[0]
+        assert wilcoxon_normal(differences) == pytest.approx(exact, abs=1e-2)
+
+
+def test_users_are_paired_within_a_seed_and_averaged_over_seeds() -> None:
+    nan = np.nan
+    ours = {0: ([4, 7, 9], [0.5, nan, 0.9]), 1: ([4, 9], [0.7, 0.1])}
+    base = {1: ([4, 9], [0.1, 0.1]), 0: ([4, 7, 9], [0.3, nan, 0.5])}
+    assert paired_users(ours, base) == pytest.approx([0.4, 0.2])  # of users 4 and 9; 7 has no positive
+    assert paired_users({}, {}).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        ({0: ([4, 7], [0.1, 0.2]), 1: ([4], [0.1])}, "1 occur"),
+        ({0: ([4, 8], [0.1, 0.2])}, "Seed 0"),
+        ({0: ([4, 7], [0.1, np.nan])}, "Seed 0"),
+    ],
+)
+def test_unpaired_users_are_refused(base: dict[int, tuple[list[int], list[float]]], said: str) -> None:
+    with pytest.raises(BenchError, match=said):
+        paired_users({0: ([4, 7], [0.1, 0.2])}, base)
+
+
+def test_the_normal_interval_is_scipys() -> None:
+    values = np.random.default_rng(0).normal(1, 2, 300)
+    error = scipy.stats.sem(values)
+    mean, low, high = mean_interval(values)
+    expected = scipy.stats.norm.interval(0.95, loc=values.mean(), scale=error)
+    assert (mean, low, high) == pytest.approx((values.mean(), *expected), rel=1e-6)
+    for few in ([], [1.0], [1.0, np.nan]):
+        with pytest.raises(BenchError, match="interval"):
+            mean_interval(few)
