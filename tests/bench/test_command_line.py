@@ -365,7 +365,8 @@ def test_a_run_leaves_its_record_and_nothing_else(tmp_path: Path) -> None:
     assert "selected" in done.stdout and "AUC" in done.stdout
     assert set(ROOT.iterdir()) == before
     (digest,) = records(tmp_path)
-    assert [file.name for file in (tmp_path / "runs").iterdir()] == [digest]
+    # Stacks of trainings are kept for a run that is stopped (bench/kept.py).
+    assert {file.name for file in (tmp_path / "runs").iterdir()} == {digest, "groups"}
 
 
 def test_a_multirun_goes_on_past_a_failure_and_says_so(tmp_path: Path) -> None:

@@ -76,6 +76,8 @@ def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
         cwd=ROOT,
         env={**os.environ, "BENCH_DEBUG": "", **environment},
         start_new_session=True,
+        # The suite's own process may have been started to ignore Ctrl-C (nohup, a background job).
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
