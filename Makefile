@@ -5,8 +5,9 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 ARGS ?=
 DEVICE ?= cpu
+STUDY ?= ultd
 
-.PHONY: help env test lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed calibrate known-truth storm slurm-test scaling grid-speed selection-study
+.PHONY: help env test lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed calibrate known-truth storm slurm-test scaling grid-speed selection-study study
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -58,6 +59,9 @@ LAUNCHER ?= joblib
 sweep: env ## the paper's grids (METHODS= DATASETS= PROTOCOL= SWEEP=), then conf/tuned and results/sweep
 	$(RUN) -m bench -m 'method=$(METHODS)' dataset=$(DATASETS) protocol=$(PROTOCOL) sweep=$(SWEEP) \
 	  hydra/launcher=$(LAUNCHER) $(ARGS); status=$$?; $(RUN) -m bench.tuned && exit $$status
+
+study: env ## variants of rows beside each other (STUDY=ultd, bounds: conf/study), tuned alike (results/study)
+	$(RUN) -m bench.study $(STUDY) $(ARGS)
 
 speed: env ## measure the engine against one-model-at-a-time PyTorch and the memory's speed (DEVICE=cuda)
 	$(RUN) -m bench.speed --device $(DEVICE) $(ARGS)

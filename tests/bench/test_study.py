@@ -1,0 +1,116 @@
+"""Studies: their files, their statistics, and the whole command on a small one."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import compose, study
+from bench.errors import BenchError
+from bench.study import Study, Variant
+
+TINY = """
+title: Small
+text: What it asks.
+overrides:
+  - dataset=synthetic
+  - seeds=6
+  - dataset.n_users=40
+  - dataset.n_items=30
+  - dataset.ratings_per_user=8
+  - dataset.unbiased_per_user=12
+  - engine.max_epochs=2
+  - grid.learning_rate=[0.01,0.05]
+  - "sweep.stages=[{name: shared, lists: [shared_grid], points: 2, seeds: 1}]"
+  - "grid.batch_size=[64]"
+  - "grid.embedding_size=[4]"
+against: [mf]
+groups: {few: [protocol.unbiased_train=0.05], many: [protocol.unbiased_train=0.2]}
+variants:
+  - {name: mf, title: MF, overrides: [method=mf]}
+  - {name: jl, title: ULTD, overrides: [method=ultd_jl]}
+  - {name: wrong, title: Wrong, overrides: [method=mf, method.loss=nothing]}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(study, "CONF", tmp_path)
+    (tmp_path / "small.yaml").write_text(TINY)
+    return tmp_path
+
+
+def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # A variant that fails takes nothing from the others, and shows in the exit status.
+    command = ["small", "--jobs", "1", "--output", str(folder / "out"), f"results={folder}"]
+    assert study.main(command) == 1
+    assert "Wrong: method.loss" in capsys.readouterr().err
+    values = list(csv.DictReader((folder / "out" / "small.csv").open()))
+    assert len(values) == 2 * 2 * 3 * 6  # groups, variants, metrics, seeds
+    variants = list(csv.DictReader((folder / "out" / "small_variants.csv").open()))
+    assert [(line["group"], line["variant"], line["points"]) for line in variants] == [
+        (group, name, "2") for group in ("few", "many") for name in ("mf", "jl")
+    ]
+    for line in variants:
+        assert (line["alpha_mean"] != "") == (line["variant"] == "jl")
+        assert "method=" in line["command"] and str(folder) not in line["command"]
+    compared = list(csv.DictReader((folder / "out" / "small_comparisons.csv").open()))
+    assert len(compared) == 2 * 3 and {line["against"] for line in compared} == {"mf"}
+    page = (folder / "out" / "small.md").read_text()
+    assert "## few" in page and "## many" in page and "X: method.loss" in page
+    # Another time nothing is trained, and the files are the same.
+    before = (folder / "out" / "small_variants.csv").read_text()
+    study.main(command)
+    assert (folder / "out" / "small_variants.csv").read_text() == before
+
+
+def record(values: list[float]) -> dict[str, Any]:
+    test = {"auc": values, "ndcg": {"skip": values}, "recall": {"skip": values}}
+    return {"test": test, "seeds": list(range(len(values))), "protocol": {"no_positive": "skip"}}
+
+
+def test_families_are_of_one_group_base_and_metric() -> None:
+    variants = tuple(Variant(group, name, name, ()) for group in "ab" for name in ("mf", "x", "y"))
+    base = [0.5 + seed / 100 for seed in range(8)]
+    records = {
+        (group, name): record([value + shift for value in base])
+        for group in "ab"
+        for name, shift in (("mf", 0.0), ("x", 0.01), ("y", -0.02))
+    }
+    lines = study.compare(Study("s", "", "", ("mf",), variants), records)
+    assert len(lines) == 2 * 2 * 3
+    for line in lines:
+        shift = {"x": 0.01, "y": -0.02}[line[1]]
+        assert line[5] == pytest.approx(shift) and line[6] <= line[5] <= line[7]
+        assert line[8] == pytest.approx(2 / 2**8)  # all eight on one side
+        assert line[9] == pytest.approx(2 * 2 / 2**8)  # two tests in the family
+
+
+def test_a_study_that_is_not_there_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert study.main(["ultdd"]) == 1
+    assert "ultd" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("title: x", "is not a study"),
+        (TINY.replace("against: [mf]", "against: [ips]"), "which is none of its variants"),
+        (TINY.replace("name: jl", "name: mf"), "names a variant twice"),
+    ],
+)
+def test_a_wrong_file_is_one_sentence(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "wrong.yaml").write_text(text)
+    with pytest.raises(BenchError, match=said):
+        study.read(tmp_path / "wrong.yaml")
+
+
+@pytest.mark.parametrize("file", sorted((compose.CONF / "study").glob("*.yaml")), ids=lambda file: file.stem)
+def test_the_suites_own_studies_compose(file: Path) -> None:
+    variants = study.read(file).variants
+    for variant in [each for each in variants if each.group == variants[0].group]:
+        compose.register(variant.overrides)
+        compose.composed(variant.overrides)
