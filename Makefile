@@ -7,7 +7,7 @@ ARGS ?=
 DEVICE ?= cpu
 STUDY ?= ultd
 
-.PHONY: help env test lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed calibrate known-truth storm slurm-test scaling grid-speed selection-study study
+.PHONY: help env test lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed calibrate known-truth storm slurm-test scaling grid-speed selection-study study findings
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -82,6 +82,10 @@ scaling: env ## how time and memory grow with members, users, ratings, batch and
 report: env ## write the table and its page, results/table1/index.html, from the records
 	$(RUN) -m bench.table $(ARGS)
 	$(RUN) -m bench.report $(ARGS)
+
+findings: env ## what came of the paper's table: results/REPORT.md and the front page's sentences
+	$(RUN) -m bench.findings $(ARGS)
+	$(RUN) -m bench.readme $(ARGS)
 
 plots: env ## draw the page's charts as SVG (ARGS="--format png" for PNG) into results/table1/plots
 	$(RUN) -m bench.plots $(ARGS)

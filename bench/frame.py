@@ -1,8 +1,8 @@
 """The table as one frame: the records' numbers beside the paper's, and every test.
 
 Table, page and plots are made from it (`bench.table`, `bench.report`, `bench.plots`). A record that is
-not in the store, as in a fresh clone, is read from `table1.csv`, `seeds.csv`, `columns.csv` and
-`users.csv`, which were made from it and name its digest. Needs neither torch nor data.
+not in the store, as in a fresh clone, is read from `table1.csv`, `seeds.csv`, `columns.csv`,
+`users.csv` and `provenance.csv`, which were made from it and name its digest. Needs neither torch nor data.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ METRICS = (
     ("auc", ""),
     *((metric, convention) for metric in ("ndcg", "recall") for convention in ("skip", "one", "zero")),
 )
+PROVENANCE = ("commit", "finished", "device", "training_seconds", "command")
 # Of generated data only, whose every label is known: L_ideal of the paper's "Problem Setup".
 IDEAL_LOSS = ("ideal_loss", "")
 
@@ -87,6 +88,7 @@ class Cell:
     """What the table needs of one record, or why there is none.
 
     values: (metric, convention) → seed → value. comparable: the paper's numbers were made alike.
+    provenance: what `provenance.csv` says of it, by column.
     """
 
     digest: str = ""
@@ -97,6 +99,7 @@ class Cell:
     comparable: bool = False
     points: int = 0
     values: dict[tuple[str, str], dict[int, float]] = field(default_factory=dict)
+    provenance: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -314,6 +317,9 @@ def read_published(folder: Path) -> Published:
             cell = values.setdefault((r["protocol"], r["dataset"], r["method"]), {})
             cell.setdefault((r["metric"], r["no_positive"]), {})[int(r["seed"])] = float(r["value"])
         columns = {(r["protocol"], r["dataset"]): r for r in _rows(folder / "columns.csv")}
+        origins = {
+            r["cell"]: {name: r[name] for name in PROVENANCE} for r in _rows(folder / "provenance.csv")
+        }
         for r in _rows(folder / "table1.csv"):
             column = columns.get((r["protocol"], r["dataset"]))
             if r["cell"] and r["cell"] not in found and column is not None:
@@ -325,6 +331,7 @@ def read_published(folder: Path) -> Published:
                     comparable=column["comparable"] == "True",
                     points=int(r["points"]),
                     values=values[r["protocol"], r["dataset"], r["method"]],
+                    provenance=origins.get(r["cell"], {}),
                 )
         for r in _rows(folder / "users.csv"):
             users[r["cell"], r["reference_cell"], r["metric"]] = (
@@ -372,6 +379,7 @@ def read_cell(runs: Path, digest: str, protocol: str, dataset: Dataset, method: 
             no_positive=record["protocol"]["no_positive"],
             comparable=bool(record["comparable"] and record["protocol"]["compare_with_paper"]),
             points=int(record["points"]),
+            provenance={name: str(record["provenance"].get(name) or "") for name in PROVENANCE},
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BenchError(

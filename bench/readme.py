@@ -1,6 +1,7 @@
-"""Puts the front page's table into README.md: `python -m bench.readme [--results DIR]`.
+"""Puts the front page's findings and table into README.md: `python -m bench.readme [--results DIR]`.
 
-It is the section of one data set, by default Coat under protocol `table`, of `table1.md`.
+They are the sentences of `bench/findings.py`, and the section of one data set, by default Coat under
+protocol `table`, of `table1.md`.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench import findings, frame
 from bench.errors import BenchError
 
 README = Path(__file__).resolve().parents[1] / "README.md"
-START, END = "<!-- table1 -->", "<!-- /table1 -->"
+PARTS = ("findings", "table1")
 
 
 def excerpt(table: str, dataset: str) -> str:
@@ -30,15 +32,32 @@ def excerpt(table: str, dataset: str) -> str:
     raise BenchError(f"The table has no section '{dataset}'.")
 
 
-def inserted(readme: str, text: str) -> str:
-    """The README with a new text between its marks.
+def inserted(readme: str, part: str, text: str) -> str:
+    """The README with a new text between the marks of a part.
 
     Raises:
         BenchError: the marks are not there.
     """
-    if START not in readme or END not in readme:
-        raise BenchError(f"{README.name} lacks the marks {START} and {END}.")
-    return readme.split(START)[0] + f"{START}\n\n{text}\n\n{END}" + readme.split(END)[1]
+    start, end = f"<!-- {part} -->", f"<!-- /{part} -->"
+    if start not in readme or end not in readme:
+        raise BenchError(f"{README.name} lacks the marks {start} and {end}.")
+    return readme.split(start)[0] + f"{start}\n\n{text}\n\n{end}" + readme.split(end)[1]
+
+
+def updated(readme: str, results: Path, dataset: str) -> str:
+    """The README with the findings and the table of a results folder.
+
+    Raises:
+        BenchError: a mark is not there, or the table is not.
+        OSError: the table cannot be read.
+    """
+    table = (results / "table1" / "table1.md").read_text(encoding="utf-8")
+    found = findings.columns(frame.load(results))
+    listed = "\n".join(f"{n}. {each}" for n, each in enumerate(findings.sentences(found), 1))
+    texts = dict(zip(PARTS, (listed, excerpt(table, dataset)), strict=True))
+    for part, text in texts.items():
+        readme = inserted(readme, part, text)
+    return readme
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,10 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--dataset", default="Coat", help="the title of a data set in the table")
     given = parser.parse_args(arguments)
-    file = given.results / "table1" / "table1.md"
     try:
-        text = excerpt(file.read_text(encoding="utf-8"), given.dataset)
-        README.write_text(inserted(README.read_text(encoding="utf-8"), text), encoding="utf-8")
+        text = updated(README.read_text(encoding="utf-8"), given.results, given.dataset)
+        README.write_text(text, encoding="utf-8")
     except OSError as error:
         print(f"{error.filename} cannot be read or written: {error.strerror}.", file=sys.stderr)
         return 1

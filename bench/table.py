@@ -8,6 +8,7 @@ seeds.csv         the values behind it
 columns.csv       what the rows of a data set share: source, threshold, users without a positive
 comparisons.csv   every row against the reference and against the best baseline, over paired seeds
 users.csv         the same for NDCG and Recall, over paired users
+provenance.csv    of every cell: commit, time, device, seconds of training, the command that makes it
 table1.md .tex .html   the paper's layout
 
 Needs neither torch nor data, and the same records give the same bytes. A record that is not there is
@@ -26,7 +27,7 @@ from pathlib import Path
 
 from bench import render
 from bench.errors import BenchError
-from bench.frame import PAPER, Frame, Line, load, read_paper
+from bench.frame import PAPER, PROVENANCE, Frame, Line, load, read_paper
 from bench.statistics import smallest_p
 
 __all__ = ["PAPER", "build", "main", "read_paper", "write", "write_files"]
@@ -43,6 +44,7 @@ COMPARISONS_HEADER = (
 USERS_HEADER = (
     "protocol,dataset,method,metric,against,reference,users,mean,low,high,p_value,p_holm,cell,reference_cell"
 )
+PROVENANCE_HEADER = ",".join(("protocol", "dataset", "method", "cell", *PROVENANCE))
 
 
 def build(results: Path, paper: Path = PAPER) -> dict[str, str]:
@@ -62,6 +64,7 @@ def files(frame: Frame) -> dict[str, str]:
         "columns.csv": _csv(COLUMNS_HEADER, _column_fields(frame.lines)),
         "comparisons.csv": _csv(COMPARISONS_HEADER, _comparison_fields(frame)),
         "users.csv": _csv(USERS_HEADER, _user_fields(frame)),
+        "provenance.csv": _csv(PROVENANCE_HEADER, _provenance_fields(frame.lines)),
         "table1.md": render.markdown(frame),
         "table1.tex": render.latex(frame),
         "table1.html": render.page(frame),
@@ -124,6 +127,14 @@ def _column_fields(lines: Iterable[Line]) -> Iterable[list[str]]:
         if not cell.missing and place not in seen:
             seen.add(place)
             yield [*place, cell.source, f"{cell.threshold:g}", cell.no_positive, str(cell.comparable)]
+
+
+def _provenance_fields(lines: Iterable[Line]) -> Iterator[list[str]]:
+    """One line for each cell that has a record."""
+    for line in lines:
+        if line.metric == "auc" and not line.cell.missing:
+            place = (line.protocol, line.dataset.dataset, line.row.method, line.cell.digest)
+            yield [*place, *(line.cell.provenance.get(name, "") for name in PROVENANCE)]
 
 
 def _comparison_fields(frame: Frame) -> Iterator[list[str]]:

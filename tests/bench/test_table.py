@@ -24,7 +24,8 @@ from bench.statistics import holm
 from tests.bench.small_results import SEEDS, make_record, make_results
 
 GOLDEN = Path(__file__).with_name("golden_table")
-GOLDEN_FILES = ("table1.csv", "comparisons.csv", "users.csv", "table1.md", "table1.tex", "table1.html")
+CSV = ("table1.csv", "comparisons.csv", "users.csv", "provenance.csv")
+GOLDEN_FILES = (*CSV, "table1.md", "table1.tex", "table1.html")
 
 
 @pytest.fixture
