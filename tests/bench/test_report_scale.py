@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def fill(runs: Path, digest: str, number: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     results = tmp_path_factory.mktemp("results")
     rng = np.random.default_rng(0)
     cells = []
@@ -144,7 +145,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     (results / "table1").mkdir()
     (results / "table1" / "cells.json").write_text(json.dumps(manifest))
-    return results
+    yield results
+    shutil.rmtree(results)  # now: pytest would do it in a later session, which then takes minutes longer
 
 
 def test_a_hundred_thousand_records_make_table_and_page_in_a_minute_and_two_gib(results: Path) -> None:
