@@ -117,3 +117,10 @@ def test_the_list_of_cells_names_every_row(tmp_path: Path) -> None:
     assert [row["method"] for row in document["rows"]] == ["mf", "ips", "item_mean", "ips_oracle"]
     assert [row["control"] for row in document["rows"]] == [False, False, True, True]
     assert {row["uses_unbiased"] for row in document["rows"]} == {"no", "mean label"}
+
+
+@pytest.mark.parametrize(("given", "dataset", "seeds"), [([], "coat", 20), ([], "yahoo_r3", 10), (["seeds=3"], "coat", 3)])
+def test_coat_has_more_seeds_unless_told_otherwise(given: list[str], dataset: str, seeds: int) -> None:
+    plan = reproduce.Plan(("table",), (dataset,), ("mf",), tuple(given))
+    compose.register(given)
+    assert compose.composed(reproduce._overrides(plan, "table", dataset, "mf")).seeds == seeds
