@@ -4,7 +4,9 @@ Reads the records of swept cells and writes, for each protocol, data set and met
 `conf/tuned/PROTOCOL/DATASET/METHOD.yaml` (the winner, from which `make table1` starts) and
 `results/sweep/PROTOCOL/DATASET/METHOD.csv` (every training of the sweep: stage, point, seed, validation AUC,
 epoch of the kept parameters, seconds). Where a cell was swept several times, the record with the most
-points counts, then the latest. A point that is missing, because it diverged, is named.
+points counts, then the latest. A point that is missing, because it diverged, is named. A record that was
+made with another data set or protocol than the files of `conf/` describe (`dataset.positive_boost=2`) is no
+sweep of theirs, and is passed over.
 """
 
 from __future__ import annotations
@@ -17,13 +19,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from bench import store
 from bench.errors import BenchError
 
 CONF = Path(__file__).resolve().parents[1] / "conf" / "tuned"
 
 
-def swept(runs: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
+def swept(runs: Path, conf: Path = CONF) -> dict[tuple[str, str, str], dict[str, Any]]:
     """The record of each cell that chose among several points: (protocol, data set, method) → record.
 
     Raises:
@@ -35,9 +39,25 @@ def swept(runs: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
         if record is None or len(record["tried"]) < 2 or record["selection"] == "oracle_test":
             continue
         key = (record["protocol"]["name"], record["dataset"]["name"], record["method"]["name"])
+        if "plan" not in record or any(_differs(record, each, conf) for each in ("protocol", "dataset")):
+            continue
         if key not in found or _rank(record) > _rank(found[key]):
             found[key] = {**record, "digest": digest}
     return found
+
+
+# How much is tried on a data set, not what it is.
+_BUDGET = {"screening_seeds", "selection_seeds", "untuned_sweep"}
+
+
+def _differs(record: dict[str, Any], group: str, conf: Path) -> bool:
+    """Whether a record's protocol or data set has other values than its file in `conf/` (lists aside)."""
+    file = conf.parent / group / f"{record[group]['name']}.yaml"
+    if not file.is_file():
+        return False
+    given: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    plain = {name: value for name, value in given.items() if isinstance(value, int | float | bool)}
+    return any(record[group].get(name) != value for name, value in plain.items() if name not in _BUDGET)
 
 
 def _rank(record: dict[str, Any]) -> tuple[int, str]:
@@ -149,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--conf", type=Path, default=CONF, metavar="DIR")
     given = parser.parse_args(arguments)
     try:
-        found = swept(given.results / "runs")
+        found = swept(given.results / "runs", given.conf)
         for (protocol, dataset, method), record in sorted(found.items()):
             write(given.conf / protocol / dataset / f"{method}.yaml", configuration(record))
             text = io.StringIO()

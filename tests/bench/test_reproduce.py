@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench import cell as cells
-from bench import reproduce, store
+from bench import compose, reproduce, store
 
 TINY = ("dataset.batch_size=32", "engine.max_epochs=2", "seeds=2", "dataset.selection_seeds=1")
 ROWS = ("--methods", "mf,ips,item_mean,ips_oracle")
@@ -119,7 +119,9 @@ def test_the_list_of_cells_names_every_row(tmp_path: Path) -> None:
     assert {row["uses_unbiased"] for row in document["rows"]} == {"no", "mean label"}
 
 
-@pytest.mark.parametrize(("given", "dataset", "seeds"), [([], "coat", 20), ([], "yahoo_r3", 10), (["seeds=3"], "coat", 3)])
+@pytest.mark.parametrize(
+    ("given", "dataset", "seeds"), [([], "coat", 20), ([], "yahoo_r3", 10), (["seeds=3"], "coat", 3)]
+)
 def test_coat_has_more_seeds_unless_told_otherwise(given: list[str], dataset: str, seeds: int) -> None:
     plan = reproduce.Plan(("table",), (dataset,), ("mf",), tuple(given))
     compose.register(given)

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 from bench import cell as cells
 from bench import compose, tuned
 
-TINY = (
-    *("dataset=synthetic", "dataset.n_users=50", "dataset.n_items=40", "dataset.ratings_per_user=10"),
-    *("dataset.unbiased_per_user=20", "engine.max_epochs=3", "seeds=3", "dataset.selection_seeds=3"),
+SIZES = (
+    *("dataset.n_users=50", "dataset.n_items=40", "dataset.ratings_per_user=10"),
+    "dataset.unbiased_per_user=20",
 )
+TINY = ("dataset=synthetic", *SIZES, "engine.max_epochs=3", "seeds=3", "dataset.selection_seeds=3")
 
 
 def test_a_winner_is_written_and_found_again(
@@ -28,7 +30,14 @@ def test_a_winner_is_written_and_found_again(
     found = cells.run(cells.prepare(config, ratings), tmp_path / "runs")
     conf = tmp_path / "conf"
     shutil.copytree(compose.CONF, conf, ignore=shutil.ignore_patterns("tuned"))
+    file = conf / "dataset" / "synthetic.yaml"
     arguments = ["--results", str(tmp_path), "--sweeps", str(tmp_path / "sweep")]
+    # A sweep of a data set that is not as its file describes it is no sweep of that data set's.
+    assert tuned.main([*arguments, "--conf", str(conf / "tuned")]) == 0
+    assert "0 winners written" in capsys.readouterr().out
+    own = OmegaConf.load(file)
+    own.update({word.split("=")[0].removeprefix("dataset."): int(word.split("=")[1]) for word in SIZES})
+    OmegaConf.save(own, file)
     assert tuned.main([*arguments, "--conf", str(conf / "tuned")]) == 0
     assert "1 winners written" in capsys.readouterr().out
 
