@@ -199,8 +199,9 @@ def _overrides(plan: Plan, protocol: str, dataset: str, method: str) -> tuple[st
     tuned = (place for place in places if (compose.CONF / "tuned" / f"{place}.yaml").is_file())
     found = next(tuned, None)
     choice = f"sweep={_untuned_sweep(dataset)}" if found is None else f"+tuned={found}"
-    seeds = [f"seeds={SEEDS[dataset]}"] if dataset in SEEDS else []
-    return (*groups, choice, *seeds, *plan.overrides)  # of two values for one field the later counts
+    told = any(word.lstrip("+").startswith(("seeds=", "profile=")) for word in plan.overrides)
+    seeds = [f"seeds={SEEDS[dataset]}"] if dataset in SEEDS and not told else []
+    return (*groups, choice, *seeds, *plan.overrides)
 
 
 @cache

@@ -120,7 +120,8 @@ def test_the_list_of_cells_names_every_row(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "dataset", "seeds"), [([], "coat", 20), ([], "yahoo_r3", 10), (["seeds=3"], "coat", 3)]
+    ("given", "dataset", "seeds"),
+    [([], "coat", 20), ([], "yahoo_r3", 10), (["seeds=3"], "coat", 3), (["+profile=quick"], "coat", 5)],
 )
 def test_coat_has_more_seeds_unless_told_otherwise(given: list[str], dataset: str, seeds: int) -> None:
     plan = reproduce.Plan(("table",), (dataset,), ("mf",), tuple(given))
