@@ -4,6 +4,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 ARGS ?=
+TEST_JOBS ?= 2
 DEVICE ?= cpu
 STUDY ?= ultd
 
@@ -25,8 +26,8 @@ env: $(READY) ## create the environment
 table1: env ## train what is missing of Table 1 and write results/table1 (BENCH_DATA=dir says where the data are)
 	$(RUN) -m bench.reproduce $(ARGS)
 
-test: env ## run the test-suite
-	$(RUN) -m pytest -q $(ARGS)
+test: env ## run the test-suite (TEST_JOBS processes)
+	$(RUN) -m pytest -q -n $(TEST_JOBS) --dist worksteal $(ARGS)
 
 slurm-test: env ## a sweep through a Slurm on this machine, as root (tests/slurm/setup.sh --install gets Slurm)
 	$(RUN) -m pytest -q -rs -m slow tests/slurm $(ARGS)
