@@ -14,6 +14,7 @@ import argparse
 import json
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -183,14 +184,18 @@ def _absent(plan: Plan, protocol: str, dataset: str) -> str | None:
     try:
         _load(config)
     except MissingData as error:
-        # The table is for everybody: where the folder lies on this machine is not.
-        return str(error).replace(str(Path(config.data_dir)), "the data folder")
+        return _anywhere(str(error), Path(config.data_dir))
     first = plan.protocols[0]
     if protocol != first:
         other = compose.composed(_overrides(plan, first, dataset, REFERENCE))
         if config.dataset.threshold == other.dataset.threshold:
             return f"On {config.dataset.title} this protocol is the same as protocol `{first}`."
     return None
+
+
+def _anywhere(sentence: str, data_dir: Path) -> str:
+    """A sentence without the place of the data on this machine: the table is for everybody."""
+    return re.sub(rf"(?<![\w./-]){re.escape(str(data_dir))}(?=/)", "the data folder", sentence)
 
 
 def _overrides(plan: Plan, protocol: str, dataset: str, method: str) -> tuple[str, ...]:

@@ -179,7 +179,8 @@ def test_the_committed_page_is_made_from_the_committed_table() -> None:
     text = (ROOT / "results" / "table1" / "index.html").read_text(encoding="utf-8")
     known = frame.load(ROOT / "results")
     compared = [line.within for line in known.lines if line.within is not None]
-    assert f"{sum(compared)} of {len(compared)}</p>" in text
+    if compared:  # a run of one's own without the paper's data sets has nothing to compare
+        assert f"{sum(compared)} of {len(compared)}</p>" in text
     assert {line.cell.digest for line in known.lines if line.values} == set(records(text))
 
 
