@@ -24,7 +24,7 @@ from bench.errors import BenchError
 from bench.selection import Merits
 from bench.trainer import Trainer
 
-DATA_SEEDS = (11, 12, 13, 14)  # the table's is 0
+DATA_SEEDS = (11, 12)  # the table's is 0
 GRID = (
     *("grid.learning_rate=[0.005,0.01,0.05,0.1]", "grid.batch_size=[64,128]"),
     *("grid.embedding_size=[8,32,64]", "grid.weight_decay=[0.0001,0.0003]"),
