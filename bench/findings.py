@@ -89,6 +89,13 @@ def difference(ours: Line, base: Line) -> tuple[float, float]:
     return float(np.median(a - b)), wilcoxon(a, b)[0]
 
 
+def tested(lines: Sequence[Line], base: Line) -> list[tuple[float, float]]:
+    """Median paired difference of each line from a base, and its p after Holm's correction over them."""
+    pairs = [difference(line, base) for line in lines]
+    corrected = holm([p for _, p in pairs])
+    return [(median, p) for (median, _), p in zip(pairs, corrected, strict=True)]
+
+
 # --- What was run -------------------------------------------------------------------------------------
 
 
@@ -256,19 +263,20 @@ class Claim:
 
 def claims(found: Sequence[Column]) -> list[Claim]:
     """The paper's claims about its table, tested in ours under its protocol."""
-    tested = [column for column in found if column.protocol == found[0].protocol and "mf" in column.rows]
     naive, unbiased, own, joint = [], [], [], []
-    for column in tested:
+    for column in found:
+        if column.protocol != found[0].protocol or "mf" not in column.rows:
+            continue
         baselines = {m: line for m, line in column.rows.items() if m not in OWN}
-        others = [(m, *difference(line, baselines["mf"])) for m, line in baselines.items() if m != "mf"]
-        for (method, median, _), p in zip(others, holm([each[2] for each in others]), strict=True):
+        others = {m: line for m, line in baselines.items() if m != "mf"}
+        answers = tested(list(others.values()), baselines["mf"])
+        for method, (median, p) in zip(others, answers, strict=True):
             naive.append((column, median, p))
             if method in ("res_dr", "autodebias"):
                 unbiased.append((column, median, p))
         best = max(baselines.values(), key=lambda line: line.mean or 0.0)
-        ours = [difference(column.rows[m], best) for m in OWN if m in column.rows]
-        for (median, _), p in zip(ours, holm([each[1] for each in ours]), strict=True):
-            own.append((column, median, p))
+        ours = [column.rows[m] for m in OWN if m in column.rows]
+        own += [(column, median, p) for median, p in tested(ours, best)]
         if all(m in column.rows for m in OWN):
             joint.append((column, *difference(column.rows["ultd_jl"], column.rows["ultd_tp"])))
     return [
@@ -304,8 +312,7 @@ def remains(found: Sequence[Column]) -> str:
         rows = [line for method, line in column.rows.items() if method != "mf"]
         cells: dict[str, list[str]] = {line.row.method: [] for line in rows}
         for base in bases:
-            pairs = [difference(line, column.lines[base]) for line in rows]
-            for line, (median, _), p in zip(rows, pairs, holm([each[1] for each in pairs]), strict=True):
+            for line, (median, p) in zip(rows, tested(rows, column.lines[base]), strict=True):
                 cells[line.row.method].append(f"{median:+.3f}" + ("†" if p < ALPHA else ""))
         table += [[column.title, line.row.title, *cells[line.row.method]] for line in rows]
     some = next((c for c in found if all(base in c.lines for base in bases)), None)
@@ -322,11 +329,10 @@ def kept(found: Sequence[Column]) -> tuple[int, int]:
         if any(base not in column.lines for base in ("mf", *PLAIN)):
             continue
         rows = [line for method, line in column.rows.items() if method != "mf"]
-        above = []
-        for base in ("mf", *PLAIN):
-            pairs = [difference(line, column.lines[base]) for line in rows]
-            corrected = holm([p for _, p in pairs])
-            above.append([m > 0 and p < ALPHA for (m, _), p in zip(pairs, corrected, strict=True)])
+        above = [
+            [median > 0 and p < ALPHA for median, p in tested(rows, column.lines[base])]
+            for base in ("mf", *PLAIN)
+        ]
         gains += sum(above[0])
         left += sum(map(all, zip(*above, strict=True)))
     return gains, left

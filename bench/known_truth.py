@@ -30,6 +30,7 @@ from bench import cell as cells
 from bench import compose, store
 from bench.errors import BenchError
 from bench.statistics import holm, paired, wilcoxon
+from bench.study import values
 from bench.tuned import write
 
 REFERENCE = "mf"
@@ -48,13 +49,6 @@ def record_of(method: str, overrides: Sequence[str]) -> tuple[str, dict[str, Any
     cell = cells.prepare(config, cells.load(config))
     runs = Path(config.results) / "runs"
     return method, store.find(runs, cell.digest) or cells.run(cell, runs), cell.digest
-
-
-def values(record: dict[str, Any], metric: str) -> dict[int, float]:
-    """Seed → value."""
-    column = record["test"][metric]
-    column = column[record["protocol"]["no_positive"]] if isinstance(column, dict) else column
-    return dict(zip(record["seeds"], column, strict=True))
 
 
 def compare(records: dict[str, dict[str, Any]]) -> list[list[Any]]:

@@ -52,7 +52,7 @@ COMPARISONS = ["group", "variant", "against", "metric", "n", "median", "low", "h
 
 @dataclass(frozen=True)
 class Variant:
-    """One line of a study. overrides: its command line, the study's included. against: as in `Study`."""
+    """One line of a study. overrides: its command line, the study's and the group's included."""
 
     group: str
     name: str
