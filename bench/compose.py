@@ -239,7 +239,11 @@ def _refuse_strangers(config: DictConfig) -> None:
 
 
 def _fix(config: Config, overrides: Sequence[str]) -> None:
-    """Takes the fields that the command line fixes (`method.FIELD=value`) out of the lists in the files."""
+    """Takes the fields that the command line fixes (`method.FIELD=value`) out of the lists in the files.
+
+    With a list of its own on the command line too (`method.long_grid.FIELD=[...]`) the value is where a sweep
+    starts from.
+    """
     keys = [_parsed(word).key_or_group for word in overrides]
     listed = {key.removeprefix("grid.") for key in keys if key.startswith("grid.")}
     lists = [getattr(config.dataset, name) for name in _OF_DATASET]
@@ -248,8 +252,11 @@ def _fix(config: Config, overrides: Sequence[str]) -> None:
             raise BenchError(
                 f"method.{field_name} and grid.{field_name} are both given: keep the one that is meant."
             )
-        for grid in (*lists, config.method.grid, config.method.long_grid):
+        for grid in lists:
             grid.pop(field_name, None)
+        for name in ("grid", "long_grid"):
+            if f"method.{name}.{field_name}" not in keys:
+                getattr(config.method, name).pop(field_name, None)
 
 
 def _check_types(where: str, grid: Mapping[str, list[Any]], kind: type) -> None:

@@ -75,7 +75,7 @@ def read(file: Path) -> Study:
     """Reads a study.
 
     Groups are the product of the file's `groups` (title → overrides) and its variants; without `groups`
-    all variants are one.
+    all variants are one. A variant may be `like` an earlier one, whose overrides come before its own.
 
     Raises:
         BenchError: the file is absent or wrong.
@@ -86,17 +86,19 @@ def read(file: Path) -> Study:
     try:
         given: Any = OmegaConf.to_container(OmegaConf.load(file))
         groups: dict[str, list[str]] = given.get("groups") or {"": []}
+        own: dict[str, tuple[str, ...]] = {}
+        for each in given["variants"]:
+            own[each["name"]] = (*(own[each["like"]] if "like" in each else ()), *each["overrides"])
+        if len(own) < len(given["variants"]):
+            raise BenchError(f"{file} names a variant twice.")
         variants = tuple(
-            Variant(group, each["name"], each["title"], (*given["overrides"], *more, *each["overrides"]))
+            Variant(group, each["name"], each["title"], (*given["overrides"], *more, *own[each["name"]]))
             for group, more in groups.items()
             for each in given["variants"]
         )
         study = Study(file.stem, given["title"], given["text"], tuple(given["against"]), variants)
     except (OSError, OmegaConfBaseException, KeyError, TypeError, AttributeError, ValueError) as error:
         raise BenchError(f"{file} is not a study ({error!r}).") from error
-    names = [(each.group, each.name) for each in variants]
-    if len(set(names)) != len(names):
-        raise BenchError(f"{file} names a variant twice.")
     for name in study.against:
         if name not in {each.name for each in variants}:
             raise BenchError(f"{file} compares with '{name}', which is none of its variants.")

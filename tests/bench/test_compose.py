@@ -98,6 +98,15 @@ def test_a_field_that_is_given_is_not_swept() -> None:
         points("method=kdcrec", "method.alpha=0.3", "grid.alpha=[0.1]")
 
 
+def test_a_field_may_be_given_both_a_start_and_the_files_list_anew() -> None:
+    words = ("method=kdcrec", "method.alpha=0.3", "method.grid.alpha=[0.1,0.2]")
+    assert points(*words)["alpha"] == [0.1, 0.2]
+    config = composed(*words)
+    assert config.method.alpha == 0.3  # type: ignore[attr-defined]
+    # The other list is still in its file, so it does not count.
+    assert "alpha" not in config.method.long_grid
+
+
 def test_the_given_value_is_the_one_that_is_trained_with() -> None:
     config = composed(*TINY, "method=kdcrec", "method.alpha=0.3", "method.weight_decay=0.5")
     cell = cells.prepare(config, cells.load(config))

@@ -89,6 +89,14 @@ def test_families_are_of_one_group_base_and_metric() -> None:
         assert line[9] == pytest.approx(2 * 2 / 2**8)  # two tests in the family
 
 
+def test_a_variant_like_another_adds_to_its_overrides(tmp_path: Path) -> None:
+    file = tmp_path / "small.yaml"
+    file.write_text(TINY + '  - {name: near, title: Near, like: jl, overrides: ["method.loss=bce"]}\n')
+    found = {(each.group, each.name): each.overrides for each in study.read(file).variants}
+    for group in ("few", "many"):
+        assert found[group, "near"] == (*found[group, "jl"], "method.loss=bce")
+
+
 def test_a_study_that_is_not_there_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert study.main(["ultdd"]) == 1
     assert "ultd" in capsys.readouterr().err
@@ -100,6 +108,7 @@ def test_a_study_that_is_not_there_names_the_nearest(capsys: pytest.CaptureFixtu
         ("title: x", "is not a study"),
         (TINY.replace("against: [mf]", "against: [ips]"), "which is none of its variants"),
         (TINY.replace("name: jl", "name: mf"), "names a variant twice"),
+        (TINY.replace("title: Wrong,", "title: Wrong, like: later,"), "is not a study"),
     ],
 )
 def test_a_wrong_file_is_one_sentence(tmp_path: Path, text: str, said: str) -> None:
