@@ -21,7 +21,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from bench import store
+import methods
+from bench import compose, store
 from bench.errors import BenchError
 
 CONF = Path(__file__).resolve().parents[1] / "conf" / "tuned"
@@ -81,9 +82,28 @@ def configuration(record: dict[str, Any]) -> str:
         "sweep: {name: none, stages: []}",
         f"tuned_points: {len(record['tried'])}",
         "method:",
-        *(f"  {name}: {_plain(value)}" for name, value in record["selected"].items()),
+        *(f"  {name}: {_plain(value)}" for name, value in (given(record) | record["selected"]).items()),
     ]
     return "\n".join(lines) + "\n"
+
+
+def given(record: dict[str, Any]) -> dict[str, Any]:
+    """The method's fields that a sweep left alone at another value than the files of `conf/` give them.
+
+    They came with its command line (`method.loss=mse`, `+tuned=...`), and the winner is none without them.
+    """
+    key = record["method"]["name"]
+    if key not in methods.names():
+        return {}  # a method from a file of its own, whose defaults are not in `conf/`
+    compose.register()
+    names = (f"{group}={record[group]['name']}" for group in ("protocol", "dataset", "method"))
+    default = vars(compose.composed(list(names)).method)
+    own = {name: value for name, value in record["method"].items() if name in default and name != "name"}
+    return {
+        name: value
+        for name, value in own.items()
+        if value != default[name] and name not in record["selected"]
+    }
 
 
 def _command(record: dict[str, Any]) -> str:

@@ -38,9 +38,9 @@ class ULTDConfig(MethodConfig):
 
     loss: str = "mse"
     everywhere_ratio: int = 1
-    rate: str = "table"  # free s_u, b_u per user (equation 2) | network: of the user's embedding
+    rate: str = "network"  # s_u, b_u out of the user's embedding | table: free ones per user
     layers: int = 1  # hidden layers of the network
-    rate_factor: float = 0.3  # learning rate of ψ over that of θ; for a network .01 to .1
+    rate_factor: float = 0.1  # learning rate of ψ over that of θ: .01 to .1; of a table .3 to 1
     rate_start: float = -2.0  # b_u at the start
     gamma: float = 1e-5  # γ, L2 of ψ (of the table: of its distance from the start)
     penalty: float = 1e-3  # λ

@@ -6,8 +6,9 @@ Source: Li and Sui, "Causal Recommendation via Machine Unlearning with a Few Unb
 losses are in `ultd.py`.
 
 Differences from the paper:
-1. None is meant; what the paper leaves open is a field of the configuration, whose defaults are our reading:
-   s_u and b_u are free per user (`rate: table`, equation 2; the text also speaks of a network of layers).
+1. None is meant; what the paper leaves open is a field of the configuration, whose defaults are our reading.
+   s_u and b_u come out of a network on the user's embedding of f (`rate: network`, the paper's "layers"),
+   which validation preferred to free ones per user (`rate: table`, its equation 2): `results/study/ultd.md`.
 2. L_A(u) is 0/0 for users without a rating in A; they get the mean of the others (`users_without`).
 3. A pair of a batch of O gets the weight |O| / (m n_u), which makes the batch's mean the paper's sum in
    expectation (`user_mean`). Users without a rating in O, for whom that sum is 0/0, do not count in m.

@@ -63,6 +63,18 @@ def test_a_winner_is_written_and_found_again(
     assert (conf / "tuned/table/synthetic/ips.yaml").read_text() == before
 
 
+def test_a_winner_keeps_what_its_command_line_fixed(tmp_path: Path) -> None:
+    compose.register()
+    words = (*TINY, "method=mf", "method.loss=mse", "sweep=none", "grid.learning_rate=[0.01,0.1]")
+    config = compose.composed(words)
+    record = cells.run(cells.prepare(config, cells.load(config), words), tmp_path / "runs")
+    assert tuned.given(record) == {"loss": "mse"}
+    written = OmegaConf.create(tuned.configuration(record))
+    assert written.method == {"loss": "mse", "learning_rate": record["selected"]["learning_rate"]}
+    record["method"]["name"] = "method_of_an_extra_file"
+    assert tuned.given(record) == {}
+
+
 def test_numbers_are_written_as_yaml_reads_them() -> None:
     assert tuned._plain(1e-05) == "0.00001"
     assert tuned._plain(0.0) == "0"

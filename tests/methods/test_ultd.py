@@ -35,9 +35,10 @@ ROWS = ["ultd_jl", "ultd_tp"]
 
 
 def set_rate(method: Any, shift: float) -> None:
-    """α_u near 0 (a very negative shift) or 1 for everybody."""
-    method.rates.tables["scale"].zero_()
-    method.rates.tables["shift"].fill_(shift)
+    """α_u near 0 (a very negative shift) or 1 for everybody: the network's last layer is its bias alone."""
+    method.rates.tables["weight1"].zero_()
+    method.rates.tables["bias1"][..., 0] = 0
+    method.rates.tables["bias1"][..., 1] = shift
 
 
 def by_hand(method: Any, alpha: Tensor) -> Tensor:
@@ -68,7 +69,7 @@ def loss_of(method: Any) -> Tensor:
 @pytest.mark.parametrize("user_mean", ["estimate", "batch"])
 @pytest.mark.parametrize("users_without", ["mean", "zero", "skip"])
 def test_the_loss_is_equation_four(user_mean: str, users_without: str) -> None:
-    method = built("ultd_jl", user_mean=user_mean, users_without=users_without, loss="mse")
+    method = built("ultd_jl", rate="table", user_mean=user_mean, users_without=users_without, loss="mse")
     f_a = torch.sigmoid(plain_logits(method.prediction.tables, all_unbiased(method)))
     unbiased = all_unbiased(method)
     alpha = torch.zeros(2, 6, dtype=torch.float64)
@@ -237,7 +238,7 @@ def test_the_network_reads_the_embedding_of_f_and_sends_no_gradient_there() -> N
 
 def test_the_rates_learn_with_a_rate_and_an_l2_of_their_own() -> None:
     fields = {"learning_rate": 0.05, "rate_factor": 0.3, "gamma": 0.02, "weight_decay": 0.5}
-    method = built("ultd_jl", **fields)
+    method = built("ultd_jl", rate="table", **fields)
     for part, decay in (("rates", 0.02), ("prediction", 0.5), ("pseudo_label", 0.0)):
         assert_close(method.parts[part].adam.weight_decay, torch.full((2,), decay).double())
     before = method.rates.tables["shift"].clone()
