@@ -112,7 +112,7 @@ def test_the_command(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = (results / "REPORT.md").read_text()
     assert "### Readings" in text and "make study STUDY=bounds" in text and "$" not in text
     coat = next(line for line in text.splitlines() if line.startswith("| Coat") and "table" in line)
-    assert [field.strip() for field in coat.split("|")][5:8] == ["80", "2", "1.0"]
+    assert [field.strip() for field in coat.split("|")][5:9] == ["80", "shared 1 × 2", "2", "1.0"]
     assert findings.main(["--results", str(results)]) == 0
     assert (results / "REPORT.md").read_text() == text
     assert findings.main(["--results", str(results / "nowhere")]) == 1
