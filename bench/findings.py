@@ -131,7 +131,8 @@ def runs(frame: Frame, sweeps: Path) -> str:
                 ]
             )
     header = ["Data set", "Protocol", "Rows + controls", "Seeds", "Points a row", "Points × seeds by stage"]
-    return _table(table, [*header, "Trainings of the sweep", "Hours of the sweep", "Hours of the final runs", "Commits"])
+    header += ["Trainings of the sweep", "Hours of the sweep", "Hours of the final runs", "Commits"]
+    return _table(table, header)
 
 
 def _swept(folder: Path) -> tuple[int, float]:
@@ -141,7 +142,7 @@ def _swept(folder: Path) -> tuple[int, float]:
 
 
 def _plan(folder: Path) -> str:
-    """The stages of the sweeps in a folder, as `shared 16 × 1, own 8 × 1`: points of a row and seeds of each."""
+    """The stages of the sweeps in a folder, as `shared 16 × 1, own 8 × 1`: points of a row, seeds of each."""
     sizes: dict[str, set[int]] = {}
     seeds: dict[str, int] = {}
     for file in sorted(folder.glob("*.csv")):

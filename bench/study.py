@@ -201,7 +201,8 @@ def page(
             if key not in records:
                 rows.append([each.title, f"X: {missing[key]}"])
                 continue
-            row = [each.title, f"{lines[key][5]:.4f}"]
+            merit = lines[key][6]  # what the rule chose by, absent from records of other rules
+            row = [each.title, "" if merit in ("", None) else f"{merit:.4f}", f"{lines[key][5]:.4f}"]
             for metric in METRICS:
                 column = np.array(list(values(records[key], metric).values()))
                 spread = f" ± {column.std(ddof=1):.4f}" if len(column) > 1 else ""
@@ -213,7 +214,8 @@ def page(
             rate = lines[key][7]
             row.append("" if rate == "" else f"{rate:.2f}")
             rows.append(row)
-        header = ["Variant", "Validation AUC", "AUC", f"NDCG@{k}", f"Recall@{k}"]
+        header = ["Variant", "Held-out validation AUC", "Best validation AUC"]
+        header += ["AUC", f"NDCG@{k}", f"Recall@{k}"]
         header += [f"AUC − {titles[base]}" for base in study.against] + ["mean α"]
         parts.append(tabulate(rows, header, tablefmt="github", disable_numparse=True))
     seeds = len(some["seeds"])
