@@ -61,7 +61,7 @@ sweep: env ## the paper's grids (METHODS= DATASETS= PROTOCOL= SWEEP=), then conf
 	$(RUN) -m bench -m 'method=$(METHODS)' dataset=$(DATASETS) protocol=$(PROTOCOL) sweep=$(SWEEP) \
 	  hydra/launcher=$(LAUNCHER) $(ARGS); status=$$?; $(RUN) -m bench.tuned && exit $$status
 
-study: env ## variants of rows beside each other (STUDY=ultd, bounds: conf/study), tuned alike (results/study)
+study: env ## variants of rows beside each other (STUDY=: a file of conf/study), tuned alike (results/study)
 	$(RUN) -m bench.study $(STUDY) $(ARGS)
 
 speed: env ## measure the engine against one-model-at-a-time PyTorch and the memory's speed (DEVICE=cuda)

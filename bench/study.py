@@ -8,7 +8,7 @@ and trained with the same seeds, so that what differs is what its command line s
 NAME.csv              every test value: group, variant, method, metric, seed
 NAME_variants.csv     points, validation AUC, what was selected, the command, commit and seconds
 NAME_comparisons.csv  paired differences: median, interval, exact Wilcoxon test, Holm within metric and base
-NAME.md               the same to read
+NAME.md               the same to read; where every group is a pair of variants, one line for each
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ CONF = compose.CONF / "study"
 RESULTS = Path("results/study")
 METRICS = ("auc", "ndcg", "recall")
 LIMIT = 0.05  # of Holm's p, for a mark in the page
+ALL = "all"  # in a group: overrides of all its variants
 
 VALUES = ["group", "variant", "method", "metric", "seed", "value"]
 VARIANTS = [
@@ -70,12 +71,20 @@ class Study:
     against: tuple[str, ...]
     variants: tuple[Variant, ...]
 
+    @property
+    def pairs(self) -> bool:
+        """Whether every group is a pair: one variant beside the one that it is tested against."""
+        names = {each.name for each in self.variants}
+        return len(names) == 2 and len(self.against) == 1 and len(self.variants) > 2
+
 
 def read(file: Path) -> Study:
     """Reads a study.
 
     Groups are the product of the file's `groups` (title → overrides) and its variants; without `groups`
-    all variants are one. A variant may be `like` an earlier one, whose overrides come before its own.
+    all variants are one. A group may have more overrides for some of its variants (title → name →
+    overrides, `all` for those of every variant). A variant may be `like` an earlier one, whose overrides
+    come before its own.
 
     Raises:
         BenchError: the file is absent or wrong.
@@ -85,17 +94,28 @@ def read(file: Path) -> Study:
         raise BenchError(f"There is no study '{file.stem}': {nearest(file.stem, known)}")
     try:
         given: Any = OmegaConf.to_container(OmegaConf.load(file))
-        groups: dict[str, list[str]] = given.get("groups") or {"": []}
+        groups = {
+            group: more if isinstance(more, dict) else {ALL: more}
+            for group, more in (given.get("groups") or {"": []}).items()
+        }
         own: dict[str, tuple[str, ...]] = {}
         for each in given["variants"]:
             own[each["name"]] = (*(own[each["like"]] if "like" in each else ()), *each["overrides"])
         if len(own) < len(given["variants"]):
             raise BenchError(f"{file} names a variant twice.")
         variants = tuple(
-            Variant(group, each["name"], each["title"], (*given["overrides"], *more, *own[each["name"]]))
+            Variant(
+                group,
+                each["name"],
+                each["title"],
+                (*given["overrides"], *more.get(ALL, ()), *own[each["name"]], *more.get(each["name"], ())),
+            )
             for group, more in groups.items()
             for each in given["variants"]
         )
+        strange = next((name for more in groups.values() for name in more if name not in {ALL, *own}), None)
+        if strange is not None:
+            raise BenchError(f"{file} has overrides for '{strange}' in a group: none of its variants.")
         study = Study(file.stem, given["title"], given["text"], tuple(given["against"]), variants)
     except (OSError, OmegaConfBaseException, KeyError, TypeError, AttributeError, ValueError) as error:
         raise BenchError(f"{file} is not a study ({error!r}).") from error
@@ -136,23 +156,24 @@ def values(record: Mapping[str, Any], metric: str) -> dict[int, float]:
 
 
 def compare(study: Study, records: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[list[Any]]:
-    """The lines of `NAME_comparisons.csv`, one Holm family for each group, base and metric."""
+    """The lines of `NAME_comparisons.csv`, one Holm family for each group, base and metric.
+
+    Of a study of pairs all groups are one family.
+    """
     lines: list[list[Any]] = []
-    for group in dict.fromkeys(each.group for each in study.variants):
-        own = [each for each in study.variants if each.group == group and (group, each.name) in records]
+    groups = list(dict.fromkeys(each.group for each in study.variants))
+    for family in [groups] if study.pairs else [[group] for group in groups]:
         for base in study.against:
-            if (group, base) not in records:
-                continue
             for metric in METRICS:
-                reference = values(records[group, base], metric)
                 block: list[list[Any]] = []
-                for each in own:
-                    if each.name == base:
+                for each in study.variants:
+                    key, other = (each.group, each.name), (each.group, base)
+                    if each.group not in family or each.name == base or not {key, other} <= records.keys():
                         continue
-                    ours, theirs = paired(values(records[group, each.name], metric), reference)
+                    ours, theirs = paired(values(records[key], metric), values(records[other], metric))
                     p_value = wilcoxon(ours, theirs)[0]
                     interval = bootstrap_median(ours - theirs, 0)
-                    block.append([group, each.name, base, metric, len(ours), *interval, p_value])
+                    block.append([*key, base, metric, len(ours), *interval, p_value])
                 corrected = holm([float(line[-1]) for line in block])
                 lines += [[*line, p] for line, p in zip(block, corrected, strict=True)]
     return lines
@@ -190,7 +211,9 @@ def page(
     some = next(iter(records.values()))
     k = some["dataset"]["k"]
     parts = [f"# {study.title}", study.text.strip()]
-    for group in dict.fromkeys(each.group for each in study.variants):
+    if study.pairs:
+        parts.append(_pairs(study, records, found, missing))
+    for group in () if study.pairs else dict.fromkeys(each.group for each in study.variants):
         if group:
             parts.append(f"## {group}")
         rows = []
@@ -203,14 +226,8 @@ def page(
                 continue
             merit = lines[key][6]  # what the rule chose by, absent from records of other rules
             row = [each.title, "" if merit in ("", None) else f"{merit:.4f}", f"{lines[key][5]:.4f}"]
-            for metric in METRICS:
-                column = np.array(list(values(records[key], metric).values()))
-                spread = f" ± {column.std(ddof=1):.4f}" if len(column) > 1 else ""
-                row.append(f"{column.mean():.4f}{spread}")
-            for base in study.against:
-                line = found.get((group, each.name, base, "auc"))
-                mark = "" if line is None or line[9] >= LIMIT else "†"
-                row.append("" if line is None else f"{line[5]:+.4f}{mark}")
+            row += [_spread(values(records[key], metric)) for metric in METRICS]
+            row += [_median(found.get((group, each.name, base, "auc"))) for base in study.against]
             rate = lines[key][7]
             row.append("" if rate == "" else f"{rate:.2f}")
             rows.append(row)
@@ -228,6 +245,40 @@ def page(
     )
     parts.append(f"Written by `python -m bench.study {study.name}`; every value in `{study.name}.csv`.")
     return "\n\n".join(parts) + "\n"
+
+
+def _pairs(
+    study: Study,
+    records: Mapping[tuple[str, str], Mapping[str, Any]],
+    found: Mapping[tuple[str, str, str, str], Sequence[Any]],
+    missing: Mapping[tuple[str, str], str],
+) -> str:
+    """The table of a study of pairs: a line for each group."""
+    base = study.against[0]
+    other = next(each.name for each in study.variants if each.name != base)
+    titles = {each.name: each.title for each in study.variants}
+    k = next(iter(records.values()))["dataset"]["k"]
+    rows = []
+    for group in dict.fromkeys(each.group for each in study.variants):
+        absent = next((key for key in ((group, base), (group, other)) if key not in records), None)
+        if absent is not None:
+            rows.append([group, f"X: {missing[absent]}"])
+            continue
+        row = [group, *(_spread(values(records[group, name], "auc")) for name in (base, other))]
+        rows.append(row + [_median(found.get((group, other, base, metric))) for metric in METRICS])
+    header = ["", f"AUC, {titles[base]}", f"AUC, {titles[other]}", "AUC: difference"]
+    header += [f"NDCG@{k}: difference", f"Recall@{k}: difference"]
+    return tabulate(rows, header, tablefmt="github", disable_numparse=True)
+
+
+def _spread(found: Mapping[int, float]) -> str:
+    column = np.array(list(found.values()))
+    return f"{column.mean():.4f}" + (f" ± {column.std(ddof=1):.4f}" if len(column) > 1 else "")
+
+
+def _median(line: Sequence[Any] | None) -> str:
+    """A comparison's median, with a mark where it is significant."""
+    return "" if line is None else f"{line[5]:+.4f}" + ("†" if line[9] < LIMIT else "")
 
 
 def _text(header: Sequence[str], lines: Iterator[Sequence[Any]]) -> str:

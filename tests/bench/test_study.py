@@ -97,6 +97,58 @@ def test_a_variant_like_another_adds_to_its_overrides(tmp_path: Path) -> None:
         assert found[group, "near"] == (*found[group, "jl"], "method.loss=bce")
 
 
+PAIRS = """
+title: Pairs
+text: What it asks.
+overrides: [dataset=synthetic]
+against: [ours]
+groups:
+  Loss: {all: [method=mf], public: [method.loss=mse]}
+  IPS: {all: [method=ips], public: [method.clip=5]}
+variants: [{name: ours, title: here, overrides: []}, {name: public, title: there, overrides: [seeds=8]}]
+"""
+
+
+def test_a_group_has_overrides_for_some_of_its_variants(tmp_path: Path) -> None:
+    file = tmp_path / "small.yaml"
+    file.write_text(PAIRS)
+    found = study.read(file)
+    assert found.pairs
+    assert {(each.group, each.name): each.overrides for each in found.variants} == {
+        ("Loss", "ours"): ("dataset=synthetic", "method=mf"),
+        ("Loss", "public"): ("dataset=synthetic", "method=mf", "seeds=8", "method.loss=mse"),
+        ("IPS", "ours"): ("dataset=synthetic", "method=ips"),
+        ("IPS", "public"): ("dataset=synthetic", "method=ips", "seeds=8", "method.clip=5"),
+    }
+
+
+def test_pairs_are_one_family_and_one_table(tmp_path: Path) -> None:
+    file = tmp_path / "small.yaml"
+    file.write_text(PAIRS)
+    found = study.read(file)
+    base = [0.5 + seed / 100 for seed in range(8)]
+    shifts = {"Loss": 0.01, "IPS": -0.02}
+    records = {
+        (each.group, each.name): {
+            **record([value + shifts[each.group] * (each.name == "public") for value in base]),
+            "dataset": {"title": "Coat", "k": 5},
+            "protocol": {"no_positive": "skip", "name": "table"},
+            "points": 1,
+        }
+        for each in found.variants
+    }
+    lines = study.compare(found, records)
+    assert len(lines) == 2 * 3
+    assert all(line[9] == pytest.approx(2 * 2 / 2**8) for line in lines)  # two tests in the family
+    text = study.page(found, records, {}, lines, {})
+    assert text.count("|  ") and "| AUC, here" in text and "AUC, there" in text
+    row = next(line for line in text.splitlines() if line.startswith("| IPS"))
+    assert row.count("-0.0200†") == 3 and "0.5350 ± " in row and "0.5150 ± " in row
+    del records["IPS", "public"]
+    text = study.page(found, records, {}, study.compare(found, records), {("IPS", "public"): "It failed."})
+    assert "X: It failed." in text
+
+
 def test_a_study_that_is_not_there_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert study.main(["ultdd"]) == 1
     assert "ultd" in capsys.readouterr().err
@@ -108,6 +160,7 @@ def test_a_study_that_is_not_there_names_the_nearest(capsys: pytest.CaptureFixtu
         ("title: x", "is not a study"),
         (TINY.replace("against: [mf]", "against: [ips]"), "which is none of its variants"),
         (TINY.replace("name: jl", "name: mf"), "names a variant twice"),
+        (PAIRS.replace("public: [method.loss", "publik: [method.loss"), "overrides for 'publik'"),
         (TINY.replace("title: Wrong,", "title: Wrong, like: later,"), "is not a study"),
     ],
 )
@@ -119,7 +172,7 @@ def test_a_wrong_file_is_one_sentence(tmp_path: Path, text: str, said: str) -> N
 
 @pytest.mark.parametrize("file", sorted((compose.CONF / "study").glob("*.yaml")), ids=lambda file: file.stem)
 def test_the_suites_own_studies_compose(file: Path) -> None:
-    variants = study.read(file).variants
-    for variant in [each for each in variants if each.group == variants[0].group]:
+    found = study.read(file)
+    for variant in [each for each in found.variants if found.pairs or each.group == found.variants[0].group]:
         compose.register(variant.overrides)
         compose.composed(variant.overrides)
