@@ -31,7 +31,7 @@ TEMPLATE = Path(__file__).with_suffix(".md")
 OWN = ("ultd_tp", "ultd_jl")  # the paper's own rows
 PLAIN = ("eib", "mf_combine")  # controls: a whole-space term without A; A without debiasing
 GENERATED = "synthetic"  # its study is `bench.known_truth`
-STUDIES = ("ultd", "bounds", "oracle", "public")  # in the report's order
+STUDIES = ("naive", "ultd", "bounds", "oracle", "public")  # in the report's order
 _NAMES = {"auc": "AUC", "ndcg": "NDCG", "recall": "Recall"}
 
 Floats = NDArray[np.float64]

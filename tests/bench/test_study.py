@@ -170,6 +170,7 @@ def test_a_wrong_file_is_one_sentence(tmp_path: Path, text: str, said: str) -> N
         study.read(tmp_path / "wrong.yaml")
 
 
+@pytest.mark.usefixtures("own_registry")
 @pytest.mark.parametrize("file", sorted((compose.CONF / "study").glob("*.yaml")), ids=lambda file: file.stem)
 def test_the_suites_own_studies_compose(file: Path) -> None:
     found = study.read(file)
