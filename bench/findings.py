@@ -113,7 +113,6 @@ def runs(frame: Frame, sweeps: Path) -> str:
                 continue
             rows = [line for line in lines if not line.row.control]
             trainings, hours = _swept(sweeps / protocol / dataset.dataset)
-            plan = _plan(sweeps / protocol / dataset.dataset)
             final = sum(float(line.cell.provenance.get("training_seconds") or 0) for line in lines) / 3600
             commits = {line.cell.provenance.get("commit", "")[:7] for line in lines} - {""}
             table.append(
@@ -123,7 +122,7 @@ def runs(frame: Frame, sweeps: Path) -> str:
                     f"{len(rows)} + {len(lines) - len(rows)}",
                     _range(len(line.values) for line in lines),
                     _range(line.cell.points for line in rows),
-                    plan,
+                    frame.tuning.get((protocol, dataset.dataset), ""),
                     f"{trainings:,}" if trainings else "",
                     f"{hours:.1f}" if trainings else "",
                     f"{final:.1f}",
@@ -139,22 +138,6 @@ def _swept(folder: Path) -> tuple[int, float]:
     """Trainings of the sweeps in a folder, and the hours of one core that they took."""
     seconds = [float(row["seconds"]) for file in sorted(folder.glob("*.csv")) for row in _read(file)]
     return len(seconds), sum(seconds) / 3600
-
-
-def _plan(folder: Path) -> str:
-    """The stages of the sweeps in a folder, as `shared 16 × 1, own 8 × 1`: points of a row, seeds of each."""
-    sizes: dict[str, set[int]] = {}
-    seeds: dict[str, int] = {}
-    for file in sorted(folder.glob("*.csv")):
-        points: dict[str, set[tuple[str, ...]]] = {}
-        for row in _read(file):
-            stage, seed = row["stage"], int(row["seed"])
-            names = list(row)[1 : list(row).index("seed")]
-            points.setdefault(stage, set()).add(tuple(row[name] for name in names))
-            seeds[stage] = max(seeds.get(stage, 0), seed + 1)
-        for stage, found in points.items():
-            sizes.setdefault(stage, set()).add(len(found))
-    return ", ".join(f"{stage} {_range(found)} × {seeds[stage]}" for stage, found in sizes.items())
 
 
 def _range(values: Iterator[int] | Any) -> str:

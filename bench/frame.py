@@ -194,12 +194,16 @@ Column = tuple[str, str, str]  # protocol, data set, metric as its protocol coun
 
 @dataclass(frozen=True)
 class Frame:
-    """The whole table. lines: in the CSV's order. comparisons, users: of what a protocol counts."""
+    """The whole table. lines: in the CSV's order. comparisons, users: of what a protocol counts.
+
+    tuning: (protocol, data set) → by which stages its rows were swept (`swept`).
+    """
 
     manifest: Manifest
     lines: list[Line]
     comparisons: list[Comparison]
     users: list[UserComparison]
+    tuning: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def column_group(self, protocol: str, dataset: Dataset) -> dict[tuple[str, str], Line]:
         """(method, metric) → line, as the protocol counts users without a positive."""
@@ -237,7 +241,9 @@ def load(results: Path, paper: Path = PAPER) -> Frame:
                 comparisons += _compare(column, base, against)
                 if base is not None and column[0].no_positive:
                     users += _compare_users(column, base, against, values, published)
-    return Frame(manifest, lines, comparisons, users)
+    places = ((protocol, each.dataset) for protocol in manifest.protocols for each in manifest.datasets)
+    tuning = {place: swept(results / "sweep" / place[0] / place[1]) for place in places}
+    return Frame(manifest, lines, comparisons, users, tuning)
 
 
 # --- Reading ------------------------------------------------------------------------------------------
@@ -274,6 +280,36 @@ def _entry(kind: type[Entry], values: dict[str, Any]) -> Entry:
     """A row or data set of the list; fields that the table does not need are passed over."""
     wanted = [each.name for each in fields(kind) if each.name in values or each.default is MISSING]
     return kind(**{name: values[name] for name in wanted})
+
+
+def swept(folder: Path) -> str:
+    """The stages of a data set's sweeps, `shared 16 × 1, own 8 × 1; embedding sizes 16`; "" without any.
+
+    Points of a row and seeds of each point, from the CSV files that `bench.tuned` writes.
+
+    Raises:
+        BenchError: one of them is not as it was written.
+    """
+    sizes: dict[str, set[int]] = {}
+    seeds: dict[str, int] = {}
+    embeddings: set[int] = set()
+    for file in sorted(folder.glob("*.csv")):
+        points: dict[str, set[tuple[str, ...]]] = {}
+        try:
+            for row in _rows(file):
+                names = list(row)[1 : list(row).index("seed")]
+                points.setdefault(row["stage"], set()).add(tuple(row[name] for name in names))
+                seeds[row["stage"]] = max(seeds.get(row["stage"], 0), int(row["seed"]) + 1)
+                embeddings |= {int(row["embedding_size"])} if "embedding_size" in row else set()
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            raise BenchError(f"{file} is not as `python -m bench.tuned` writes it ({error!r}).") from error
+        for stage, found in points.items():
+            sizes.setdefault(stage, set()).add(len(found))
+    stages = ", ".join(
+        f"{stage} {'–'.join(map(str, dict.fromkeys((min(found), max(found)))))} × {seeds[stage]}"
+        for stage, found in sizes.items()
+    )
+    return stages + (f"; embedding sizes {', '.join(map(str, sorted(embeddings)))}" if embeddings else "")
 
 
 def read_paper(file: Path) -> dict[tuple[str, str, str], str]:

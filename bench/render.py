@@ -40,7 +40,7 @@ class Group:
     """The columns of one data set under one protocol.
 
     cell: any that has values, for what they share; None where there is none. reasons: why cells are
-    missing, in the order of their footnotes.
+    missing, in the order of their footnotes. tuning: see `Frame`.
     """
 
     protocol: str
@@ -50,6 +50,7 @@ class Group:
     lines: dict[tuple[str, str], Line]  # (method, metric)
     marks: dict[tuple[str, str], Marks]
     reasons: list[str]
+    tuning: str = ""
 
     @property
     def compared(self) -> list[bool]:
@@ -70,6 +71,7 @@ class Group:
         return (
             f"{self.cell.source.rstrip('.')}. Positive: ≥ {self.cell.threshold:g}. "
             f"Users without a positive test rating {rule}. K = {self.dataset.k}, n = {self.seeds}."
+            + (f" Tuned over (points × seeds): {self.tuning}." if self.tuning else "")
         )
 
 
@@ -99,7 +101,8 @@ def groups(frame: Frame, protocol: str) -> list[Group]:
                     differs_best=("best baseline", id(line)) in significant,
                 )
         reasons = list(dict.fromkeys(line.missing for line in lines.values() if line.missing))
-        found.append(Group(protocol, dataset, cell, metrics, lines, marks, reasons))
+        tuning = frame.tuning.get((protocol, dataset.dataset), "")
+        found.append(Group(protocol, dataset, cell, metrics, lines, marks, reasons, tuning))
     return found
 
 

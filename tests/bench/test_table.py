@@ -53,6 +53,24 @@ def in_cell(place: tuple[str, str, str], values: dict[str, Any]) -> Any:
 # --- What is written ----------------------------------------------------------------------------------
 
 
+def test_a_column_says_by_what_its_rows_were_tuned(results: Path) -> None:
+    # Two points with two seeds, one of them again with four: what one row has, and another has more of.
+    stages = [("shared", 4, 0), ("shared", 4, 1), ("shared", 8, 0), ("shared", 8, 1)]
+    stages += [("confirm", 8, seed) for seed in range(2, 6)]
+    for method, more in (("mf", []), ("ips", [("shared", 16, 0), ("shared", 16, 1)])):
+        file = results / "sweep" / "table" / "coat" / f"{method}.csv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        rows = [["stage", "embedding_size", "seed", "validation_auc"]]
+        rows += [[stage, str(size), str(seed), ".7"] for stage, size, seed in stages + more]
+        file.write_text("".join(",".join(row) + "\n" for row in rows))
+    said = "Tuned over (points × seeds): shared 2–3 × 2, confirm 1 × 6; embedding sizes 4, 8, 16."
+    texts = table.build(results)
+    assert texts["table1.md"].count(said) == 1 and said in texts["table1.html"]
+    file.write_text("learning_rate,seeds\n0.1,5\n")
+    with pytest.raises(BenchError, match=r"ips.csv is not as `python -m bench.tuned` writes it"):
+        table.build(results)
+
+
 @pytest.mark.parametrize("name", GOLDEN_FILES)
 def test_golden(results: Path, name: str) -> None:
     assert table.build(results)[name] == (GOLDEN / name).read_text(encoding="utf-8")
