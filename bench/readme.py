@@ -1,7 +1,7 @@
 """Puts the front page's findings and table into README.md: `python -m bench.readme [--results DIR]`.
 
-They are the sentences of `bench/findings.py`, and the section of one data set, by default Coat under
-protocol `table`, of `table1.md`.
+They are the sentences of `bench/findings.py`, and of `table1.md` what stands under its first protocol: the
+means on all data sets, and the section of one, by default Coat.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ PARTS = ("findings", "table1")
 
 
 def excerpt(table: str, dataset: str) -> str:
-    """How to read the table, and one data set's section under the first protocol.
+    """The means under the first protocol, one data set's section, and how to read them.
 
     Raises:
         BenchError: the table has no such section.
     """
     reading = table.split("\n## Protocol")[0].removeprefix("# Table 1").strip()
-    sections = table.split("\n## Protocol")[1].split("\n### ")[1:]
+    means, *sections = table.split("\n## Protocol")[1].split("\n### ")
     for section in sections:
         if section.partition("\n")[0] == dataset:
-            return f"### {section.strip()}\n\n{reading}"
+            return f"### Protocol {means.strip()}\n\n### {section.strip()}\n\n{reading}"
     raise BenchError(f"The table has no section '{dataset}'.")
 
 

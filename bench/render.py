@@ -182,15 +182,18 @@ def markdown(frame: Frame) -> str:
 
 
 def _overview(frame: Frame, found: Sequence[Group]) -> str:
-    """The means alone, all data sets side by side, as the paper prints them."""
+    """The means alone, all data sets side by side, as the paper prints them; ✓ where ours is its number."""
     found = [group for group in found if group.cell is not None]
     if len(found) < 2:
         return ""
     columns = [(group, metric) for group in found for metric in group.metrics]
     head = ["Method", *(f"{group.dataset.title} {heading(m, group.dataset.k)}" for group, m in columns)]
 
+    def entry(group: Group, method: str, metric: str) -> str:
+        return _mean(group, method, metric) + (" ✓" if group.lines[method, metric].within else "")
+
     def entries(row: Row) -> list[str]:
-        return [row.title, *(_mean(group, row.method, metric) for group, metric in columns)]
+        return [row.title, *(entry(group, row.method, metric) for group, metric in columns)]
 
     return _grid(frame, head, entries)
 

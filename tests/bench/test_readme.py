@@ -31,6 +31,12 @@ def test_the_report_is_up_to_date() -> None:
     assert findings.report(ROOT / "results") == text
 
 
+def test_the_excerpt_has_the_means_and_one_data_set() -> None:
+    sections = "means\n\n### Coat\n\ny\n\n### Other\n\nz"
+    table = f"# Table 1\n\nx\n\n## Protocol `table`\n\n{sections}\n\n## Protocol `text`\n\n{sections}"
+    assert readme.excerpt(table, "Coat") == "### Protocol `table`\n\nmeans\n\n### Coat\n\ny\n\nx"
+
+
 def test_only_the_marked_part_changes() -> None:
     old = "before\n<!-- part -->\nold\n<!-- /part -->\nafter"
     new = readme.inserted(old, "part", "new")
