@@ -32,6 +32,7 @@ from bench.frame import ALPHA, IDEAL_LOSS, TOLERANCE, Comparison, Frame, Line, l
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MANY = 60  # dots of a panel that are drawn as an image: each costs an SVG a hundred bytes
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#666666"
 _STYLE: Any = {
     "font.size": 9,
@@ -212,8 +213,8 @@ def sensitivity(entries: Sequence[tuple[Line, Sweep]]) -> Figure:
     figure, axes = _grid(len(panels), 5, 1.7, 1.45)
     for axis, (line, tried, place) in zip(axes, panels, strict=False):
         values = by_value(tried, place)
-        for x, aucs in enumerate(values.values()):
-            axis.plot([x] * len(aucs), aucs, ".", color=ORANGE, markersize=4)
+        dots = [(x, auc) for x, aucs in enumerate(values.values()) for auc in aucs]
+        axis.plot(*zip(*dots, strict=True), ".", color=ORANGE, markersize=4, rasterized=len(dots) > MANY)
         axis.plot(range(len(values)), [max(aucs) for aucs in values.values()], color=BLUE)
         axis.set_xticks(range(len(values)), [f"{v:g}" if isinstance(v, float) else str(v) for v in values])
         axis.tick_params(labelsize=6.5)
@@ -232,7 +233,7 @@ def rates(entries: Sequence[tuple[Line, Details]]) -> Figure:
     figure, axes = _grid(len(panels), 4, 2.3, 1.9)
     for axis, (line, found, name, title, values) in zip(axes, panels, strict=False):
         alpha = np.nanmean(found.users["alpha"], axis=0)
-        axis.plot(values, alpha, ".", color=BLUE, markersize=3, alpha=0.5, rasterized=len(alpha) > 2000)
+        axis.plot(values, alpha, ".", color=BLUE, markersize=3, alpha=0.5, rasterized=len(alpha) > MANY)
         if name == "n_observed":
             axis.set_xscale("log")
         axis.set_title(line.row.title, fontsize=8)

@@ -188,6 +188,7 @@ def test_the_committed_table_makes_itself_again(tmp_path: Path) -> None:
     """Without records, as every clone can; all but the users' tests of rows that no record was left of."""
     folder = tmp_path / "results" / "table1"
     shutil.copytree(ROOT / "results" / "table1", folder)
+    shutil.copytree(ROOT / "results" / "sweep", tmp_path / "results" / "sweep")
     for name, text in table.build(tmp_path / "results").items():
         assert text == (folder / name).read_text(encoding="utf-8"), name
 
