@@ -237,9 +237,11 @@ def page(
         parts.append(tabulate(rows, header, tablefmt="github", disable_numparse=True))
     seeds = len(some["seeds"])
     budgets = sorted({record["points"] for record in records.values()})
+    rules = {record.get("selection") for record in records.values()}
+    chosen = "" if "oracle_test" in rules else ", selected on validation"
     parts.append(
         f"{some['dataset']['title']}, protocol `{some['protocol']['name']}`, {seeds} seeds, mean ± standard "
-        f"deviation; points tried for each variant: {', '.join(map(str, budgets))}, selected on validation. "
+        f"deviation; points tried for each variant: {', '.join(map(str, budgets))}{chosen}. "
         f"Differences: median of the paired seeds; † p < {LIMIT:g}, exact Wilcoxon signed-rank test, Holm's "
         "correction within the column."
     )
