@@ -30,6 +30,8 @@ from bench.tuned import write
 TEMPLATE = Path(__file__).with_suffix(".md")
 OWN = ("ultd_tp", "ultd_jl")  # the paper's own rows
 PLAIN = ("eib", "mf_combine")  # controls: a whole-space term without A; A without debiasing
+NAIVE = "coat"  # the data set of the study `naive`
+NEAR = 0.015  # how near the naive row should come
 GENERATED = "synthetic"  # its study is `bench.known_truth`
 STUDIES = ("naive", "ultd", "bounds", "oracle", "public")  # in the report's order
 _NAMES = {"auc": "AUC", "ndcg": "NDCG", "recall": "Recall"}
@@ -230,6 +232,34 @@ def outside(found: Sequence[Column]) -> str:
             )
     header = ["Column", "Row", "Paper", "Ours", "Difference", "Single runs", "The paper's number is"]
     return _table(table, header)
+
+
+def naive(found: Sequence[Column], folder: Path) -> str:
+    """A line for the table's MF and for every variant of the study `naive`: how near the paper's MF it is."""
+    rows = {
+        column.rows["mf"].metric: column.rows["mf"]
+        for column in found
+        if column.protocol == found[0].protocol and column.dataset == NAIVE and "mf" in column.rows
+    }
+    rows = {metric: line for metric, line in rows.items() if line.paper}
+    if not rows or not (folder / "naive.csv").is_file():
+        return "*Study `naive` has not been run: `make study STUDY=naive`.*"
+    values: dict[tuple[str, str], list[float]] = {}
+    for each in _read(folder / "naive.csv"):
+        values.setdefault((each["variant"], each["metric"]), []).append(float(each["value"]))
+    ours = {metric: list(line.values.values()) for metric, line in rows.items()}
+    entries = [("The table's row", rows["auc"].cell.points, ours)]
+    for each in _read(folder / "naive_variants.csv"):
+        own = {metric: values[each["variant"], metric] for metric in rows}
+        entries.append((each["title"], int(each["points"]), own))
+    table = []
+    for title, points, own in entries:
+        deltas = {metric: float(np.mean(own[metric])) - float(line.paper) for metric, line in rows.items()}
+        cells = [f"{np.mean(own[m]):.3f} ± {np.std(own[m], ddof=1):.3f} ({deltas[m]:+.3f})" for m in rows]
+        inside = sum(abs(delta) <= NEAR for delta in deltas.values())
+        table.append([title, str(points), *cells, f"{inside} of {len(rows)}"])
+    names = [f"{_NAMES[metric]} ({line.paper})" for metric, line in rows.items()]
+    return _table(table, ["MF", "Points", *names, f"Within ±{NEAR:g}"])
 
 
 # --- What the paper claims ----------------------------------------------------------------------------
@@ -480,6 +510,8 @@ def report(results: Path) -> str:
             holds=holds(found),
             by_row=by_row(found),
             outside=outside(found),
+            naive=naive(found, results / "study"),
+            near=f"{NEAR:g}",
             claims=claim_table(found),
             remains=remains(found),
             noise=noise(found),

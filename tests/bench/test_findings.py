@@ -102,6 +102,24 @@ def test_the_noise_of_a_run_is_what_the_seeds_show() -> None:
     assert float(fields[5]) == pytest.approx(9 / 25, abs=0.08)
 
 
+def test_the_naive_row_is_held_against_the_study_of_it(tmp_path: Path) -> None:
+    found = [column("coat", metric, {"mf": 0.02, "ips": 0.0}) for metric in ("auc", "ndcg", "recall")]
+    found.append(column("yahoo_r3", "auc", {"mf": 0.0}))
+    assert "make study STUDY=naive" in findings.naive(found, tmp_path)
+    values = {"few": {"auc": 0.7, "ndcg": 0.71, "recall": 0.716}}
+    lines = [f",{v},{m},{s},{x}" for v, own in values.items() for m, x in own.items() for s in range(2)]
+    (tmp_path / "naive.csv").write_text("\n".join(["group,variant,metric,seed,value", *lines]))
+    (tmp_path / "naive_variants.csv").write_text("group,variant,title,points\n,few,Few points,40\n")
+    rows = [
+        [field.strip() for field in line.strip("|").split("|")]
+        for line in findings.naive(found, tmp_path).splitlines()[2:]
+    ]
+    assert [row[0] for row in rows] == ["The table's row", "Few points"]
+    assert rows[0][-1] == "0 of 3" and all(field.endswith("(+0.020)") for field in rows[0][2:5])
+    few = ["40", "0.700 ± 0.000 (+0.000)", "0.710 ± 0.000 (+0.010)", "0.716 ± 0.000 (+0.016)", "2 of 3"]
+    assert rows[1][1:] == few
+
+
 def test_the_command(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (results / "study").mkdir()
     (results / "study" / "ultd.md").write_text("# Readings\n\nA table.\n")
