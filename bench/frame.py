@@ -196,7 +196,7 @@ Column = tuple[str, str, str]  # protocol, data set, metric as its protocol coun
 class Frame:
     """The whole table. lines: in the CSV's order. comparisons, users: of what a protocol counts.
 
-    tuning: (protocol, data set) → by which stages its rows were swept (`swept`).
+    tuning: (protocol, data set) → by which stages its rows were swept (`sweep_plan`).
     """
 
     manifest: Manifest
@@ -242,7 +242,7 @@ def load(results: Path, paper: Path = PAPER) -> Frame:
                 if base is not None and column[0].no_positive:
                     users += _compare_users(column, base, against, values, published)
     places = ((protocol, each.dataset) for protocol in manifest.protocols for each in manifest.datasets)
-    tuning = {place: swept(results / "sweep" / place[0] / place[1]) for place in places}
+    tuning = {place: sweep_plan(results / "sweep" / place[0] / place[1]) for place in places}
     return Frame(manifest, lines, comparisons, users, tuning)
 
 
@@ -282,7 +282,7 @@ def _entry(kind: type[Entry], values: dict[str, Any]) -> Entry:
     return kind(**{name: values[name] for name in wanted})
 
 
-def swept(folder: Path) -> str:
+def sweep_plan(folder: Path) -> str:
     """The stages of a data set's sweeps, `shared 16 × 1, own 8 × 1; embedding sizes 16`; "" without any.
 
     Points of a row and seeds of each point, from the CSV files that `bench.tuned` writes.

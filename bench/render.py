@@ -182,7 +182,7 @@ def markdown(frame: Frame) -> str:
 
 
 def _overview(frame: Frame, found: Sequence[Group]) -> str:
-    """The means alone, all data sets side by side, as the paper prints them; ✓ where ours is its number."""
+    """The means alone, all data sets side by side, as the paper prints them; ✓ where its number comes out."""
     found = [group for group in found if group.cell is not None]
     if len(found) < 2:
         return ""

@@ -16,12 +16,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from bench.engine.part import Part, minimise
+from bench.engine.part import Part
 from bench.engine.phase import Phase
-from bench.engine.sampling import Draw, Pairs
+from bench.engine.sampling import Pairs
 from methods import register
 from methods.base import Method, MethodConfig, require
-from methods.parts import MF, normal
+from methods.mf import MF
+from methods.parts import MF as Factorisation
+from methods.parts import normal
 
 
 class Product(Part):
@@ -41,7 +43,7 @@ class Product(Part):
 
 
 @register
-class NaiveMF(Method):
+class NaiveMF(MF):
     """MF with and without its biases and its early stopping."""
 
     title = "MF, otherwise"
@@ -62,15 +64,10 @@ class NaiveMF(Method):
 
     def build(self) -> None:
         """One part, the prediction model."""
-        self.prediction = self.part(MF if self.config.biases else Product, "prediction")
+        self.prediction = self.part(Factorisation if self.config.biases else Product, "prediction")
 
     def phases(self) -> list[Phase]:
         """Training, for a fixed time if one is given."""
         epochs, per_epoch = self.config.epochs, -(-len(self.data.labels) // self.config.batch_size)
         steps = epochs * per_epoch or None
         return [Phase(name="training", step=self.step, score=self.score, steps=steps)]
-
-    def step(self, draw: Draw) -> None:
-        """Minimises the mean pointwise loss of a batch of O."""
-        observed = draw.observed()
-        minimise(self.prediction, self.pointwise(self.prediction(observed), observed.labels).mean(-1))
