@@ -36,19 +36,19 @@ data: env ## download Coat and KuaiRec, and say how to get Yahoo! R3
 	$(RUN) -m bench.data.download $(ARGS)
 
 known-truth: env ## every row on generated data, where the truth is known (results/synthetic)
-	$(RUN) -m bench.known_truth $(ARGS)
+	$(RUN) -m bench.study.known_truth $(ARGS)
 
 gate: env ## train a quick profile and compare it with results/gate/baseline.csv (minutes)
-	$(RUN) -m bench.quick $(ARGS)
+	$(RUN) -m bench.gate.quick $(ARGS)
 
 gate-update: env ## make today's quick profile the baseline, and say what changed
-	$(RUN) -m bench.quick --update $(ARGS)
+	$(RUN) -m bench.gate.quick --update $(ARGS)
 
 gate-test: env ## plant regressions for the gate to catch, and run it ten times with nothing changed
-	$(RUN) -m pytest -q -m slow tests/bench/test_gate_catches.py $(ARGS)
+	$(RUN) -m pytest -q -m slow tests/bench/gate/test_gate_catches.py $(ARGS)
 
 calibrate: env ## fix the strength of KuaiRec's simulated selection (results/kuairec)
-	$(RUN) -m bench.calibrate $(ARGS)
+	$(RUN) -m bench.study.kuairec_selection $(ARGS)
 
 # All rows and the controls that are tuned; LAUNCHER=basic for one cell after the other.
 METHODS ?= glob(*,exclude=[item_mean,ips_oracle])
@@ -68,31 +68,31 @@ speed: env ## measure the engine against one-model-at-a-time PyTorch and the mem
 	$(RUN) -m bench.speed --device $(DEVICE) $(ARGS)
 
 selection-study: env ## which rule of selection finds the better points, on generated data (results/selection)
-	$(RUN) -m bench.selection_study $(ARGS)
+	$(RUN) -m bench.study.selection_rules $(ARGS)
 
 grid-speed: env ## the paper's 80 points of MF on Coat against one model at a time (results/speed)
-	$(RUN) -m bench.grid_speed --output results/speed/grid.csv $(ARGS)
+	$(RUN) -m bench.speed.grid --output results/speed/grid.csv $(ARGS)
 
 storm: env ## kill, damage and starve a small sweep; its table must stay the same (minutes)
 	$(RUN) -m pytest -q -m slow tests/test_storm.py $(ARGS)
 
 scaling: env ## how time and memory grow with members, users, ratings, batch and processes (results/scaling)
 	$(RUN) -m pip install -q -c constraints.txt -e '.[plots]'
-	$(RUN) -m bench.scaling $(ARGS)
+	$(RUN) -m bench.speed.scaling $(ARGS)
 
 report: env ## write the table and its page, results/table1/index.html, from the records
 	$(RUN) -m bench.table $(ARGS)
 	$(RUN) -m bench.report $(ARGS)
 
 findings: env ## what came of the paper's table: results/REPORT.md and the front page's sentences
-	$(RUN) -m bench.findings $(ARGS)
-	$(RUN) -m bench.readme $(ARGS)
+	$(RUN) -m bench.study.report $(ARGS)
+	$(RUN) -m bench.study.readme $(ARGS)
 
 plots: env ## draw the page's charts as SVG (ARGS="--format png" for PNG) into results/table1/plots
-	$(RUN) -m bench.plots $(ARGS)
+	$(RUN) -m bench.report.plots $(ARGS)
 
 report-scale: env ## table and page of a store of 100,000 generated records, within a minute and 2 GiB
-	$(RUN) -m pytest -q -m slow tests/bench/test_report_scale.py $(ARGS)
+	$(RUN) -m pytest -q -m slow tests/bench/report/test_report_scale.py $(ARGS)
 
 lint: env ## ruff and mypy
 	$(VENV)/bin/ruff check .

@@ -28,12 +28,15 @@ from tqdm import tqdm
 
 import methods
 from bench import cell as cells
-from bench import compose, data, frame, report, store, table
-from bench.__main__ import Bar, summary
+from bench import compose, data, store
+from bench.command.progress import Bar, summary
 from bench.config import Config
 from bench.data import Ratings
 from bench.engine.members import device_of
 from bench.errors import BenchError, MissingData, NotApplicable, nearest
+from bench.report.page import page
+from bench.table import frame
+from bench.table.files import files, write_files
 
 DATASETS = ("coat", "yahoo_r3", "kuairec", "synthetic")  # in the table's order
 PROTOCOLS = ("table", "text")
@@ -302,8 +305,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         listed, failures = run(plan, jobs)
         write_list(results, plan, listed)
         numbers = frame.load(results)
-        texts = {**table.files(numbers), "index.html": report.page(numbers, results)}
-        for file in table.write_files(results / "table1", texts):
+        texts = {**files(numbers), "index.html": page(numbers, results)}
+        for file in write_files(results / "table1", texts):
             print(file)
         n = sum(entry["cell"] is not None for entry in listed)
         print(f"{n} of {len(listed)} cells are filled; the table names the reason of every other.")

@@ -13,7 +13,7 @@ from bench.cell import Cell
 from bench.engine.members import Member
 from bench.engine.sampling import Pairs
 from bench.kept import Trained
-from bench.statistics import wilcoxon
+from bench.table.statistics import wilcoxon
 from bench.trainer import Trainer
 
 

@@ -1,0 +1,134 @@
+"""How far a run is, and what it came to: bars, times left, and the lines a cell prints."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BenchError
+
+
+class Bar:
+    """A progress bar over trainings; a line a minute where the output is no terminal.
+
+    show: False for silence.
+    """
+
+    def __init__(self, name: str, show: bool = True) -> None:
+        from tqdm import tqdm
+
+        self._name, self._show = name, show
+        self._told = time.monotonic()
+        disable = None if show else True
+        self._bar = tqdm(
+            desc=name, unit="training", disable=disable, leave=False, bar_format="{l_bar}{bar}| {postfix}"
+        )
+
+    def __call__(self, done: int, total: int, stage: str, seconds_left: float | None) -> None:
+        """`done` of about `total` trainings are there."""
+        left = "" if seconds_left is None else f", about {duration(seconds_left)} left"
+        state = f"{done} of {total} trainings, stage {stage}{left}"
+        if not self._bar.disable:
+            self._bar.total, self._bar.n = total, done
+            self._bar.set_postfix_str(state)
+        elif self._show and time.monotonic() - self._told > 60:
+            self._told = time.monotonic()
+            # A job in another process speaks when it has ended, but progress is wanted before.
+            stream = sys.stdout if sys.stdout is sys.__stdout__ else sys.__stderr__
+            print(f"{self._name}: {state}", file=stream, flush=True)
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+
+def duration(seconds: float) -> str:
+    """In the largest unit that says enough: 40 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def summary(name: str, record: dict[str, Any], folder: Path) -> str:
+    """What a cell selected and scored, in a few lines."""
+    import numpy as np
+
+    rule = record["protocol"]["no_positive"]
+    k = record["dataset"]["k"]
+    point = ", ".join(
+        f"{field}={value:g}" if isinstance(value, float) else f"{field}={value}"
+        for field, value in record["selected"].items()
+    )
+    values = {"AUC": record["test"]["auc"]}
+    values |= {
+        f"{title}@{k}": record["test"][key][rule] for title, key in (("NDCG", "ndcg"), ("Recall", "recall"))
+    }
+    if "ideal_loss" in record["test"]:
+        values["ideal loss"] = record["test"]["ideal_loss"]
+    n = len(record["seeds"])
+    scores = "  ".join(
+        f"{title} {np.mean(column):.4f}" + (f" ± {np.std(column, ddof=1):.4f}" if n > 1 else "")
+        for title, column in values.items()
+    )
+    lines = [
+        name,
+        f"  selected  {point or 'the only point'} ({record['points']} points, "
+        f"validation AUC {np.mean(record['validation']['auc']):.4f})",
+        f"  test      {scores}  ({n} seed{'s' if n > 1 else ''})",
+        f"  record    {folder}",
+    ]
+    if record["diverged"]:
+        lines.insert(2, f"  diverged  {len(record['diverged'])} members; see the record")
+    return "\n".join(lines)
+
+
+class Overview:
+    """What a multirun has before it, told before it starts, and how far it is.
+
+    jobs: the overrides of each cell.
+    """
+
+    def __init__(self, jobs: Sequence[Sequence[str]]) -> None:
+        self._started = time.monotonic()
+        ahead = [self._ahead(job) for job in jobs] if len(jobs) > 1 else []
+        # Of sweeps in stages only: other runs are short.
+        self._trainings = [n for n, _ in ahead] if any(staged for _, staged in ahead) else []
+        if self._trainings:
+            known = [n for n in self._trainings if n]
+            print(
+                f"{len(self._trainings)} cells, {sum(known):,} trainings; the records of "
+                f"{len(self._trainings) - len(known)} cells are there.",
+                flush=True,
+            )
+
+    @staticmethod
+    def _ahead(job: Sequence[str]) -> tuple[int, bool]:
+        """Trainings of a cell, and whether it is swept in stages; (0, False) where its record is there, or if
+        it has an error that it will tell itself."""
+        from bench import cell as cells
+        from bench import compose
+
+        try:
+            config = compose.composed(job)
+            cell = cells.prepare(config, cells.load(config))
+        except BenchError:
+            return 0, False
+        if (Path(config.results) / "runs" / cell.digest / "record.json").is_file():
+            return 0, False
+        return cell.trainings, len(cell.plan.stages) > 1
+
+    def place(self, cell: int) -> str:
+        """Of a cell, from 1, among all."""
+        return f"{cell} of {len(self._trainings)}" if self._trainings else ""
+
+    def tell(self, cell: int) -> None:
+        """Says how far the whole is, once a cell has been trained."""
+        done, to_come = sum(self._trainings[:cell]), sum(self._trainings[cell:])
+        if done and to_come and self._trainings[cell - 1]:
+            left = (time.monotonic() - self._started) / done * to_come
+            print(f"{cell} of {len(self._trainings)} cells; about {duration(left)} left at this rate.")

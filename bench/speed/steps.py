@@ -1,0 +1,381 @@
+"""How fast the suite is: `python -m bench.speed [--device cuda] [--output FILE.csv]`.
+
+Every ratio is measured in one run, on one thread, in turns: the stacked engine against a plain loop
+over single models with `torch.optim.Adam` (`EagerMF`, kept here as the reference), and groups of members
+against what the device's memory allows (`bench.speed.bandwidth`). Data are generated, in the sizes of Coat and of
+Yahoo! R3. The exit status is 1 if a target is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import dataclasses
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from tabulate import tabulate
+from torch import Tensor, nn
+
+import methods
+from bench.data import yahoo_r3
+from bench.engine.members import bytes_per_member
+from bench.engine.sampling import Sampler, TrainingData
+from bench.errors import MissingData
+from bench.metrics import Ranking, auc, summarise
+from bench.speed.bandwidth import copy_bandwidth, least_traffic, traffic, wait
+from methods.base import Method
+
+TURNS = 5  # each figure is the median over so many turns
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of a data set and of what is trained on it."""
+
+    name: str
+    n_users: int
+    n_items: int
+    n_observed: int
+    batch_size: int
+    embedding_size: int
+    members: int
+    steps: int  # of one turn: an epoch
+    target: float  # least ratio to the eager loop; of a group, largest ratio to the bound
+
+
+COAT = Size("Coat", 290, 300, 6960, 128, 8, 40, 54, 8.0)
+YAHOO = Size("Yahoo! R3", 15400, 1000, 311704, 4096, 32, 1, 76, 2.5)
+# What a grid trains at once there, learning rates apart: two of the paper's embedding sizes.
+GROUPS = [
+    dataclasses.replace(YAHOO, embedding_size=size, members=8, steps=10, target=2.0) for size in (32, 128)
+]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the result. target: what `value` must not fall short of (or exceed)."""
+
+    what: str
+    value: float
+    unit: str
+    target: str = ""
+    met: bool = True
+
+
+class EagerMF(nn.Module):
+    """MF as a single model is written with torch's own modules: the reference."""
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.users = nn.Embedding(size.n_users, size.embedding_size)
+        self.items = nn.Embedding(size.n_items, size.embedding_size)
+        self.user_bias = nn.Embedding(size.n_users, 1)
+        self.item_bias = nn.Embedding(size.n_items, 1)
+        self.bias = nn.Parameter(torch.zeros(1))
+        for table in (self.users, self.items):
+            nn.init.normal_(table.weight, std=0.1)
+        for table in (self.user_bias, self.item_bias):
+            nn.init.zeros_(table.weight)
+
+    def forward(self, users: Tensor, items: Tensor) -> Tensor:
+        """Logits (B,)."""
+        product = (self.users(users) * self.items(items)).sum(-1)
+        biases = self.user_bias(users) + self.item_bias(items)
+        return product + biases.squeeze(-1) + self.bias
+
+
+def generated(size: Size, device: torch.device, n_seeds: int = 10) -> TrainingData:
+    """Uniform pairs and labels of a size; A is a twentieth of a small unbiased set."""
+    generator = torch.Generator().manual_seed(0)
+    cells = torch.randperm(size.n_users * size.n_items, generator=generator)[: size.n_observed]
+    labels = (torch.rand(size.n_observed, generator=generator) < 0.4).float()
+    a = torch.randint(size.n_users * size.n_items, (n_seeds, 2000), generator=generator)
+    return TrainingData(
+        n_users=size.n_users,
+        n_items=size.n_items,
+        seeds=tuple(range(n_seeds)),
+        seed_row=torch.arange(n_seeds).to(device),
+        users=(cells // size.n_items).to(device),
+        items=(cells % size.n_items).to(device),
+        labels=labels.to(device),
+        unbiased_users=(a // size.n_items).to(device),
+        unbiased_items=(a % size.n_items).to(device),
+        unbiased_labels=(torch.rand(a.shape, generator=generator) < 0.4).float().to(device),
+    )
+
+
+def stack(method: str, size: Size, data: TrainingData, members: int) -> Method:
+    """A built stack of members with different rates and decays."""
+    kind = methods.get(method)
+    configs = [
+        kind.Config(
+            batch_size=size.batch_size,
+            embedding_size=size.embedding_size,
+            learning_rate=0.01 * (1 + g % 4),
+            weight_decay=1e-5,
+        )
+        for g in range(members)
+    ]
+    rows = torch.arange(members, device=data.labels.device) % len(data.seeds)
+    return kind(configs, [int(row) for row in rows], data.take(rows))
+
+
+def stacked_steps(method: Method, size: Size) -> Callable[[], float]:
+    """One turn of the engine: seconds per member and step."""
+    config = method.config
+    sampler = Sampler(method.data, config.batch_size, config.everywhere_ratio)
+    step = method.phases()[-1].step
+    done = [0]
+
+    def turn() -> float:
+        wait(method.device)
+        start = time.perf_counter()
+        for _ in range(-(-size.steps // sampler.steps_per_epoch)):
+            epoch = sampler.epoch(method.data, "training", done[0])
+            done[0] += 1
+            for number in range(min(size.steps, sampler.steps_per_epoch)):
+                step(epoch.draw(method.data, number))
+        wait(method.device)
+        steps = min(size.steps, sampler.steps_per_epoch) * -(-size.steps // sampler.steps_per_epoch)
+        return (time.perf_counter() - start) / (steps * method.n_members)
+
+    return turn
+
+
+def eager_steps(size: Size, data: TrainingData) -> Callable[[], float]:
+    """One turn of the reference: seconds per step of a single model."""
+    model = EagerMF(size).to(data.labels.device)
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=1e-5)
+    loss = nn.BCEWithLogitsLoss()
+
+    def turn() -> float:
+        wait(data.labels.device)
+        start = time.perf_counter()
+        order = torch.randperm(len(data.labels), device=data.labels.device)
+        for number in range(size.steps):
+            batch = order[number * size.batch_size : (number + 1) * size.batch_size]
+            optimiser.zero_grad()
+            loss(model(data.users[batch], data.items[batch]), data.labels[batch]).backward()
+            optimiser.step()
+        wait(data.labels.device)
+        return (time.perf_counter() - start) / size.steps
+
+    return turn
+
+
+def in_turns(*contestants: Callable[[], float]) -> list[float]:
+    """Medians of the contestants' figures, measured in turns after one turn of warming up."""
+    for contestant in contestants:
+        contestant()
+    table = np.array([[contestant() for contestant in contestants] for _ in range(TURNS)])
+    return [float(median) for median in np.median(table, axis=0)]
+
+
+def training(size: Size, device: torch.device) -> list[Figure]:
+    """The engine's MF against the reference."""
+    data = generated(size, device)
+    ours, theirs = in_turns(
+        stacked_steps(stack("mf", size, data, size.members), size), eager_steps(size, data)
+    )
+    ratio = theirs / ours
+    what = f"MF, {size.name}'s size, batch {size.batch_size}, d {size.embedding_size}"
+    return [
+        Figure(f"{what}: single eager model", theirs * 1e3, "ms/step"),
+        Figure(f"{what}: {size.members} stacked", ours * 1e3, "ms/member-step"),
+        Figure(f"{what}: ratio", ratio, "x", f">= {size.target:g}", ratio >= size.target),
+    ]
+
+
+def bandwidth(size: Size, device: torch.device, profile: bool = False) -> list[Figure]:
+    """A stack's dense-Adam step of MF beside what the device's memory allows; see `bench.speed.bandwidth`.
+
+    Args:
+        profile: print where the time goes, by torch.profiler.
+    """
+    method = stack("mf", size, generated(size, device), size.members)
+    turn = stacked_steps(method, size)
+    seconds, speed = in_turns(turn, lambda: copy_bandwidth(device))
+    bound = least_traffic(method) / speed
+    epoch = Sampler(method.data, size.batch_size, 0).epoch(method.data, "training", 0)
+    counted = traffic(lambda: method.step(epoch.draw(method.data, 0)), method) / least_traffic(method)
+    if profile:
+        with torch.profiler.profile() as profiled:
+            turn()
+        order = "self_cpu_time_total" if device.type == "cpu" else "self_device_time_total"
+        print(profiled.key_averages().table(sort_by=order, row_limit=15), file=sys.stderr)
+    ratio = seconds / bound
+    what = (
+        f"MF, {size.members} members of {size.name}'s size, batch {size.batch_size}, d {size.embedding_size}"
+    )
+    return [
+        Figure(f"Copying on {device.type}, reads and writes", speed / 1e9, "GB/s"),
+        Figure(f"{what}: speed", 1 / seconds, "member-steps/s"),
+        Figure(f"{what}: share of the bandwidth", 1 / ratio, ""),
+        Figure(f"{what}: step beside its bound", ratio, "x", f"<= {size.target:g}", ratio <= size.target),
+        Figure(f"{what}: counted bytes of a GPU's operations beside the bound", counted, "x"),
+    ]
+
+
+def relative_cost(size: Size, device: torch.device) -> list[Figure]:
+    """A member-step of the main phase of every method, beside MF's."""
+    data = generated(size, device)
+    names = [name for name in methods.names() if methods.get(name).trained and name != "ips_oracle"]
+    turns = [stacked_steps(stack(name, size, data, size.members), size) for name in names]
+    seconds = in_turns(*turns)
+    reference = seconds[names.index("mf")]
+    return [
+        Figure(f"{name}, {size.name}'s size: cost of a member-step", each / reference, "x MF")
+        for name, each in zip(names, seconds, strict=True)
+    ]
+
+
+def metrics() -> list[Figure]:
+    """All metrics of 100 members on a test set of Yahoo! R3's size."""
+    random = np.random.default_rng(0)
+    users = np.repeat(np.arange(5400), 9)
+    labels = (random.random(len(users)) < 0.09).astype(int)
+    scores = torch.from_numpy(random.random((100, len(users)), dtype=np.float32))
+    start = time.perf_counter()
+    ranking = Ranking(users, labels, 5)
+    auc(scores, ranking.labels)
+    summarise(*ranking.per_user(scores), "skip")
+    seconds = time.perf_counter() - start
+    return [
+        Figure(f"AUC, NDCG and Recall, 100 members x {len(users)} rows", seconds, "s", "<= 3", seconds <= 3)
+    ]
+
+
+def loading() -> list[Figure]:
+    """Reading Yahoo! R3, or generated files of its format where it is absent."""
+    config = yahoo_r3.Config(name="yahoo_r3")
+    folder, what = Path(os.environ.get("BENCH_DATA", "data")), "Yahoo! R3's files"
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            yahoo_r3.load(config, folder)  # the files come into the cache
+        except MissingData:
+            folder, what = Path(scratch), "generated files of Yahoo! R3's format"
+            _write_yahoo(folder / "yahoo_r3")
+        start = time.perf_counter()
+        yahoo_r3.load(config, folder)
+        seconds = time.perf_counter() - start
+    return [Figure(f"Loading {what}", seconds, "s", "<= 1", seconds <= 1)]
+
+
+def _write_yahoo(folder: Path) -> None:
+    """Files of the release's names, counts and ranges."""
+    folder.mkdir()
+    expected = yahoo_r3.MANIFEST
+    random = np.random.default_rng(0)
+    cells = random.permutation(expected.n_users * expected.n_items)
+    for file in (expected.train, expected.test):
+        mine, cells = cells[: file.rows], cells[file.rows :]
+        columns = (
+            mine // expected.n_items + 1,
+            mine % expected.n_items + 1,
+            random.integers(1, 6, file.rows),
+        )
+        np.savetxt(folder / file.file, np.stack(columns, 1), fmt="%d", delimiter="\t")
+
+
+def memory(size: Size) -> list[Figure]:
+    """Peak memory of training, per member: the slope between two sizes of the stack, in own processes."""
+    few, many = 8 * size.members, 32 * size.members
+    peaks = [
+        int(
+            subprocess.run(
+                [sys.executable, "-m", "bench.speed", "--peak", size.name, str(n)],
+                capture_output=True,
+                text=True,
+                check=True,
+                cwd=Path(__file__).parents[2],
+            ).stdout
+        )
+        for n in (few, many)
+    ]
+    slope = (peaks[1] - peaks[0]) / (many - few)
+    planned = bytes_per_member(stack("mf", size, generated(size, torch.device("cpu")), 1), 2000)
+    name = f"{size.name}'s size"
+    return [
+        Figure(f"Memory per member, {name}: measured", slope / 2**20, "MiB"),
+        Figure(
+            f"Memory per member, {name}: planned", planned / 2**20, "MiB", ">= measured", planned >= slope
+        ),
+    ]
+
+
+def _peak(size: Size, members: int) -> int:
+    """Bytes that this process holds at most in a few steps of a stack, the best copy included."""
+    torch.set_num_threads(1)
+    data = generated(size, torch.device("cpu"))
+    with contextlib.suppress(OSError):  # Linux: forget the peak of importing
+        Path("/proc/self/clear_refs").write_text("5")
+    method = stack("mf", size, data, members)
+    kept = {name: table.clone() for name, table in method.prediction.tables.items()}
+    stacked_steps(method, size)()
+    assert kept
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m bench.speed", description="Measures the suite's speed.")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--output", type=Path, help="a CSV file for the figures")
+    parser.add_argument(
+        "--all-methods", action="store_true", help="the cost of each method's step beside MF's"
+    )
+    parser.add_argument("--profile", action="store_true", help="where a group's step spends its time")
+    parser.add_argument("--peak", nargs=2, metavar=("SIZE", "MEMBERS"), help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    sizes = {size.name: size for size in (COAT, YAHOO)}
+    if given.peak:
+        print(_peak(sizes[given.peak[0]], int(given.peak[1])))
+        return 0
+    if given.device == "cuda" and not torch.cuda.is_available():
+        print("PyTorch finds no CUDA device here: leave out --device cuda.", file=sys.stderr)
+        return 1
+    torch.set_num_threads(1)
+    device = torch.device(given.device)
+    parts: list[Callable[[], list[Figure]]] = [
+        lambda: training(COAT, device),
+        lambda: training(YAHOO, device),
+        *(partial(bandwidth, size, device, given.profile) for size in GROUPS),
+    ]
+    if given.all_methods:
+        parts += [lambda: relative_cost(COAT, device), lambda: relative_cost(YAHOO, device)]
+    parts += [metrics, loading, lambda: memory(COAT), lambda: memory(YAHOO)]
+    figures: list[Figure] = []
+    for part in parts:
+        figures += part()
+        print(f"{figures[-1].what}: done", file=sys.stderr, flush=True)
+    rows = [
+        [f.what, f"{f.value:.3g}", f.unit, f.target, ("yes" if f.met else "NO") if f.target else ""]
+        for f in figures
+    ]
+    header = ["what", "value", "unit", "target", "met"]
+    print(tabulate(rows, header, disable_numparse=True))
+    if given.output:
+        given.output.parent.mkdir(parents=True, exist_ok=True)
+        with given.output.open("w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream, lineterminator="\n").writerows([header, *rows])
+    return 0 if all(figure.met for figure in figures) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

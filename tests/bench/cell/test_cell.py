@@ -1,0 +1,165 @@
+"""A cell: its points, its identity, its record, and the selection that never sees the test set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bench
+from bench import cell as cells
+from bench import compose, selection, store
+from bench.cell import Cell
+from bench.errors import BenchError
+from bench.trainer import Seeds
+
+TINY = (
+    *("dataset=synthetic", "dataset.n_users=50", "dataset.n_items=40", "dataset.ratings_per_user=10"),
+    *("dataset.unbiased_per_user=20", "engine.max_epochs=3", "seeds=3", "dataset.selection_seeds=2"),
+    *("grid.learning_rate=[0.01,0.1]", "grid.weight_decay=[0.0]"),
+)
+
+
+def prepared(*overrides: str) -> Cell:
+    compose.register()
+    config = compose.composed([*TINY, *overrides])
+    return cells.prepare(config, cells.load(config))
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
+    runs = tmp_path_factory.mktemp("runs")
+    cell = prepared("method=ips")
+    return cells.run(cell, runs), store.read_arrays(runs, cell.digest)
+
+
+def test_the_points_are_the_product_of_the_grid() -> None:
+    cell = prepared("grid.weight_decay=[0.0,1e-3,1e-2]", "grid.batch_size=[16,32]")
+    assert len(cell.points) == 12
+    assert {(p.learning_rate, p.weight_decay, p.batch_size) for p in cell.points} == {
+        (rate, decay, size) for rate in (0.01, 0.1) for decay in (0.0, 1e-3, 1e-2) for size in (16, 32)
+    }
+
+
+def test_later_lists_replace_earlier_ones() -> None:
+    assert prepared("method=eib").plan.stages[0].lists["learning_rate"] == [0.01, 0.1]
+    assert len(prepared("method=eib").points) == 2 * 1 * 5
+    assert len(prepared("method=eib", "grid.missing_weight=[0.5]").points) == 2
+    assert len(prepared("sweep=paper", "method=mf").points) == 2 * 4 * 5  # two rates instead of four
+
+
+@pytest.mark.parametrize(
+    "same", ["engine.threads=2", "engine.memory_gib=3", "engine.device=cpu", "method.clip=10.0"]
+)
+def test_what_cannot_change_a_number_keeps_the_identity(same: str) -> None:
+    assert prepared("method=ips", same).digest == prepared("method=ips").digest
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        *("seeds=4", "method.clip=5", "engine.patience=3", "dataset.k=6", "protocol.unbiased_train=0.1"),
+        *("dataset.data_seed=1", "method=mf", "selection=oracle_test", "grid.learning_rate=[0.1,0.01]"),
+    ],
+)
+def test_what_can_change_a_number_changes_the_identity(other: str) -> None:
+    assert prepared("method=ips", other).digest != prepared("method=ips").digest
+
+
+def test_a_change_of_code_changes_the_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = prepared().digest
+    files: list[Path] = []
+    fingerprint = store.code_fingerprint
+
+    def spy(paths: Any) -> str:
+        files.extend(paths)
+        return fingerprint(paths)
+
+    monkeypatch.setattr(store, "code_fingerprint", spy)
+    assert prepared().digest == before
+    names = {path.relative_to(Path(bench.__file__).parents[1]).as_posix() for path in files}
+    counted = {
+        "bench/cell.py",
+        "bench/trainer.py",
+        "bench/sweep.py",
+        "bench/metrics.py",
+        "bench/engine/training.py",
+        "bench/engine/adam.py",
+    }
+    counted |= {"bench/data/synthetic.py", "bench/data/split.py", "methods/mf.py", "methods/parts.py"}
+    assert counted <= names
+    assert not names & {"bench/table.py", "bench/store.py", "bench/data/coat.py", "methods/ips.py"}
+
+
+def test_the_record_says_everything(record: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    found, arrays = record
+    assert found["method"]["name"] == "ips" and found["dataset"]["name"] == "synthetic"
+    assert found["points"] == len(found["tried"]) == 2
+    assert found["seeds"] == [0, 1, 2]
+    assert len(found["test"]["auc"]) == len(found["test"]["ideal_loss"]) == 3
+    assert set(found["test"]["ndcg"]) == set(found["test"]["recall"]) == {"skip", "one", "zero"}
+    assert found["selected"] in [each["point"] for each in found["tried"]]
+    for name in ("torch", "device", "wall_seconds", "cpu_seconds", "peak_memory_mib", "commit", "finished"):
+        assert name in found["provenance"]
+    assert arrays["trial_point"].tolist() == [0, 0, 1, 1] and arrays["trial_seed"].tolist() == [0, 1, 0, 1]
+    assert arrays["curve"].shape == (3, 4)  # three epochs and the start
+    assert arrays["loss_prediction"].shape == (3, 4)
+    for seed, ndcg in enumerate(found["test"]["ndcg"]["skip"]):
+        assert np.nanmean(arrays[f"ndcg_{seed}"]) == pytest.approx(ndcg, abs=1e-6)
+        assert len(arrays[f"users_{seed}"]) == len(arrays[f"ndcg_{seed}"])
+
+
+def test_the_selected_point_has_the_best_mean_validation_auc(
+    record: tuple[dict[str, Any], dict[str, Any]],
+) -> None:
+    found, arrays = record
+    point_auc = arrays["trial_auc"].reshape(2, 2)
+    best = int(point_auc.mean(-1).argmax())
+    assert found["selected"] == found["tried"][best]["point"]
+    # Its members of the selection are trained again with the others: the same numbers come out.
+    np.testing.assert_allclose(point_auc[best], found["validation"]["auc"][:2], atol=1e-6)
+
+
+def test_only_the_oracle_looks_at_the_test_set() -> None:
+    validation = np.array([[0.6, 0.7], [0.8, 0.4], [0.66, 0.66], [0.9, np.nan]])
+    test = np.array([[0.1, 0.1], [0.2, 0.2], [0.1, 0.1], [0.9, 0.9]])
+    held_out = np.array([[0.5, 0.5], [0.7, 0.7], [0.6, 0.6], [0.9, np.nan]])
+    for known in (test, np.full_like(test, np.nan)):
+        merits = selection.Merits(validation, held_out, known)
+        assert selection.order("validation_auc", merits) == [2, 0, 1]
+        assert selection.order("validation_held_out", merits) == [1, 2, 0]
+    assert selection.order("oracle_test", selection.Merits(validation, held_out, test))[0] == 3
+    assert {"oracle_test"} == selection.SEES_TEST
+    with pytest.raises(BenchError, match="did you mean 'validation_auc'"):
+        selection.check("validation")
+
+
+def test_other_seeds_have_other_splits_and_shared_ones_the_same() -> None:
+    one, other = (Seeds.of(prepared(f"seeds={n}"), *_cpu()) for n in (2, 3))
+    assert one.validation.users.tolist() == other.validation.users[:2].tolist()
+    assert one.training.unbiased_users[0].tolist() != one.training.unbiased_users[1].tolist()
+    parts = [one.training.unbiased_users[0], one.validation.users[0], one.test[0][0]]
+    assert [len(part) for part in parts] == [50, 50, 900]
+
+
+def _cpu() -> tuple[Any, Any]:
+    import torch
+
+    return torch.device("cpu"), torch.float32
+
+
+def test_a_cell_whose_every_point_diverges_is_a_failure_and_no_record(tmp_path: Path) -> None:
+    cell = prepared("grid.learning_rate=[1e30]")
+    with pytest.raises(BenchError, match="every point diverged"):
+        cells.run(cell, tmp_path)
+    assert store.find(tmp_path, cell.digest) is None
+    assert len(list((tmp_path / "failed").iterdir())) == 1
+
+
+def test_a_point_that_diverges_is_recorded_and_not_chosen(tmp_path: Path) -> None:
+    found = cells.run(prepared("grid.learning_rate=[1e30,0.05]"), tmp_path)
+    assert found["selected"]["learning_rate"] == 0.05
+    assert {(each["point"], each["seed"]) for each in found["diverged"]} == {(0, 0), (0, 1)}
+    assert "evaluation" in found["diverged"][0]["what"]

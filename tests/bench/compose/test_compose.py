@@ -1,0 +1,193 @@
+"""The command line's words become a checked configuration: what is given counts, and nothing is ignored."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+import methods
+from bench import cell as cells
+from bench import compose, data
+from bench.config import Config
+from bench.errors import BenchError
+
+TINY = ("dataset=synthetic", "dataset.n_users=40", "dataset.n_items=30", "dataset.ratings_per_user=8")
+
+
+@pytest.fixture(autouse=True)
+def registered() -> None:
+    compose.register()
+
+
+def composed(*overrides: str) -> Config:
+    return compose.composed(overrides)
+
+
+def points(*overrides: str) -> dict[str, list[object]]:
+    """The lists that a cell is swept over, of all stages."""
+    config = composed(*TINY, *overrides)
+    plan = cells.prepare(config, cells.load(config)).plan
+    return {name: values for stage in plan.stages for name, values in stage.lists.items()}
+
+
+# --- Words -------------------------------------------------------------------------------------------
+
+
+def test_words_reach_hydra_as_it_spells_them() -> None:
+    words = ["seeds=3", "grid.clip=[1,2]", "-m", "method=ips,mf", "--cfg", "job", "~grid", "+tuned=a/b/c"]
+    assert compose.read(words) == [
+        *("-m", "seeds=3", "++grid.clip=[1,2]", "method=ips,mf", "--cfg", "job", "~grid", "+tuned=a/b/c")
+    ]
+    assert compose.read([]) == []
+
+
+def test_several_values_need_a_multirun() -> None:
+    for word in ("method=mf,ips", "method=glob(*)", "seeds=range(1,3)", "method.clip=choice(1,2)"):
+        with pytest.raises(BenchError, match="names several values: add -m"):
+            compose.read([word])
+        assert compose.read(["--multirun", word]) == ["--multirun", word]
+        assert compose.read(["hydra.mode=MULTIRUN", word]) == ["hydra.mode=MULTIRUN", word]
+
+
+def test_a_job_of_a_multirun_is_named_by_what_sets_it_apart() -> None:
+    words = compose.read(["-m", "dataset=coat", "method=glob(i*)", "grid.clip=[1],[2]"])
+    job = ["dataset=coat", "method=ips", "++grid.clip=[1]"]
+    assert compose.swept(words, job) == ["method=ips", "grid.clip=[1]"]
+    assert compose.swept(["-m", "dataset=coat"], ["dataset=coat"]) == ["dataset=coat"]
+
+
+# --- Values ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dataset", data.names())
+def test_every_method_has_a_configuration_on_every_data_set(dataset: str) -> None:
+    for key in methods.names():
+        config = composed(f"dataset={dataset}", f"method={key}")
+        assert (config.dataset.name, config.method.name) == (dataset, key)
+        assert isinstance(config.method, methods.get(key).Config)
+        config.method.check()
+
+
+def test_sizes_follow_the_data_set_unless_they_are_given() -> None:
+    assert composed("dataset=yahoo_r3").method.batch_size == 4096
+    assert composed("dataset=yahoo_r3", "method.batch_size=7").method.batch_size == 7
+    assert composed("dataset.embedding_size=3").method.embedding_size == 3
+    assert composed("method=eib", "dataset.everywhere_ratio=4").method.everywhere_ratio == 4
+
+
+def test_the_command_line_stands_above_the_environment_and_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_DATA", "elsewhere")
+    assert composed().data_dir == "elsewhere"
+    assert composed("data_dir=here").data_dir == "here"
+    monkeypatch.setenv("BENCH_DATA", "")
+    assert composed().data_dir == "data"
+
+
+def test_a_field_that_is_given_is_not_swept() -> None:
+    assert points() == {"learning_rate": [0.01, 0.05], "weight_decay": [0.0001, 0.0003, 0.001]}
+    assert points("method.learning_rate=0.2") == {"weight_decay": [0.0001, 0.0003, 0.001]}
+    swept = points("sweep=paper", "method.batch_size=64")
+    assert swept.keys() == {"learning_rate", "embedding_size", "weight_decay"}
+    # A method's own grid stands in its file.
+    assert "alpha" in points("method=kdcrec") and "alpha" not in points("method=kdcrec", "method.alpha=0.3")
+    assert points("grid.learning_rate=[0.3]")["learning_rate"] == [0.3]
+    with pytest.raises(BenchError, match=r"method\.alpha and grid\.alpha are both given"):
+        points("method=kdcrec", "method.alpha=0.3", "grid.alpha=[0.1]")
+
+
+def test_a_field_may_be_given_both_a_start_and_the_files_list_anew() -> None:
+    words = ("method=kdcrec", "method.alpha=0.3", "method.grid.alpha=[0.1,0.2]")
+    assert points(*words)["alpha"] == [0.1, 0.2]
+    config = composed(*words)
+    assert config.method.alpha == 0.3  # type: ignore[attr-defined]
+    # The other list is still in its file, so it does not count.
+    assert "alpha" not in config.method.long_grid
+
+
+def test_the_given_value_is_the_one_that_is_trained_with() -> None:
+    config = composed(*TINY, "method=kdcrec", "method.alpha=0.3", "method.weight_decay=0.5")
+    cell = cells.prepare(config, cells.load(config))
+    assert {(point.alpha, point.weight_decay) for point in cell.points} == {(0.3, 0.5)}  # type: ignore[attr-defined]
+    assert len(cell.points) == 2
+
+
+def test_fields_that_nobody_reads_are_refused() -> None:
+    """Hydra's + puts a field anywhere, where it would be ignored."""
+    for word, nearest in (
+        ("+seed=1", "'seed': did you mean 'seeds'"),
+        ("+method.rate=1", "'method.rate'"),
+        ("++engine.thread=1", "'engine.thread': did you mean 'threads'"),
+    ):
+        with pytest.raises(BenchError, match=f"There is no field {nearest}"):
+            composed(word)
+
+
+def test_a_tuned_point_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(compose.CONF, tmp_path / "conf", ignore=shutil.ignore_patterns("tuned"))
+    monkeypatch.setattr(compose, "CONF", tmp_path / "conf")
+    with pytest.raises(BenchError, match="There is no field 'tuned'"):
+        composed("+tuned=table/coat/ips")
+    folder = tmp_path / "conf" / "tuned" / "table" / "coat"
+    folder.mkdir(parents=True)
+    with pytest.raises(BenchError, match=r"^There is no conf/tuned/table/coat/ips\.yaml, nor another file"):
+        composed("+tuned=table/coat/ips")
+    (folder / "mf.yaml").write_text("# @package _global_\ntuned_points: 6\n")
+    with pytest.raises(BenchError, match=r"^There is no tuned/table/coat 'mff': did you mean 'mf'\?"):
+        composed("+tuned=table/coat/mff")
+    assert composed("+tuned=table/coat/mf").tuned_points == 6
+
+
+@pytest.mark.parametrize("where", ["grid", "method.grid", "dataset.quick_grid", "dataset.shared_grid"])
+def test_lists_are_typed_wherever_they_stand(where: str) -> None:
+    words = {"method.grid": ["method=kdcrec", "method.grid.alpha=[x]"]}
+    with pytest.raises(BenchError) as raised:
+        composed(*words.get(where, [f"{where}.learning_rate=[0.1,x]"]))
+    assert str(raised.value).startswith(where)
+    assert str(raised.value).endswith(" must be a number, but it is 'x'.")
+
+
+def test_a_value_that_is_missing_is_named() -> None:
+    with pytest.raises(BenchError, match="method has no value: give one"):
+        composed("~method")
+
+
+# --- Methods -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def extra(tmp_path: Path, own_registry: None) -> Path:
+    """The example of CONTRIBUTING as a file of its own."""
+    text = (Path(__file__).parents[2] / "extra" / "toy_method.py").read_text(encoding="utf-8")
+    file = tmp_path / "mine.py"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_a_method_from_outside_needs_no_yaml(extra: Path) -> None:
+    words = [f"methods.extra=[{extra}]", "method=mine", "dataset=yahoo_r3"]
+    compose.register(words)
+    compose.register(words)  # a second time is no clash
+    config = composed(*words, "method.power=0.25")
+    assert (config.method.power, config.method.batch_size) == (0.25, 4096)
+
+
+def test_its_own_defaults_stand_above_the_data_sets(extra: Path) -> None:
+    text = extra.read_text(encoding="utf-8")
+    extra.write_text(
+        text.replace("power: float = 0.5", "learning_rate: float = 0.7\n        power: float = 0.5")
+    )
+    words = [f"methods.extra=[{extra}]", "method=mine", "dataset=yahoo_r3"]
+    compose.register(words)
+    assert (composed(*words).method.learning_rate, composed(*words).method.batch_size) == (0.7, 4096)
+
+
+def test_hydras_own_words_are_never_all_that_is_said() -> None:
+    """An error that nobody foresaw is the first line of it, with its place where it is known."""
+    with pytest.raises(BenchError) as raised, compose.one_sentence():
+        OmegaConf.create({"a": "${b}"}).a  # noqa: B018
+    assert str(raised.value) == "a cannot be set: Interpolation key 'b' not found."
+    assert compose.explain(ValueError("First.\nSecond.")) == "First."
+    assert compose.explain(ValueError()) == "ValueError."

@@ -1,0 +1,49 @@
+"""The bound of a training step, and the count of what its operations move."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bench.engine.sampling import Sampler
+from bench.speed import bandwidth
+from bench.speed import steps as speed
+
+SIZE = speed.Size("small", 50, 20, 400, 32, 4, 3, 2, 2.0)
+CPU = torch.device("cpu")
+
+
+def test_the_bound_is_eight_passes_over_the_tables_and_the_batch() -> None:
+    method = speed.stack("mf", SIZE, speed.generated(SIZE, CPU), 3)
+    floats = 70 * 4 + 70 + 1
+    assert bandwidth.least_traffic(method) == 4 * (8 * floats + 3 * 10 * 32)
+
+
+def test_operations_are_counted_by_what_they_read_and_write() -> None:
+    method = speed.stack("mf", SIZE, speed.generated(SIZE, CPU), 3)
+    table, rows = torch.ones(100, 4), torch.tensor([1, 2])
+
+    def step() -> None:
+        chosen = table.index_select(0, rows)  # 2 rows of 16 bytes read and written, 2 indices of 8
+        table.index_add_(0, rows, chosen)  # 2 rows read, 2 of the table read and written
+        table.view(-1).mul_(2.0)  # all of it read and written
+
+    assert bandwidth.traffic(step, method) == pytest.approx((64 + 16 + 96 + 16 + 3200) / 3)
+
+
+def test_a_step_moves_at_least_the_bound_and_keeps_its_kernel() -> None:
+    data = speed.generated(SIZE, CPU)
+    method = speed.stack("mf", SIZE, data, 3)
+    draw = Sampler(method.data, 32, 0).epoch(method.data, "training", 0).draw(method.data, 0)
+    counted = bandwidth.traffic(lambda: method.step(draw), method)
+    assert counted > bandwidth.least_traffic(method)
+    assert not method.prediction.adam._fused
+
+
+def test_a_group_is_reported_beside_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bandwidth, "COPY_BYTES", 2**16)
+    monkeypatch.setattr(speed, "TURNS", 1)
+    figures = speed.bandwidth(SIZE, CPU)
+    assert [figure.unit for figure in figures] == ["GB/s", "member-steps/s", "", "x", "x"]
+    assert figures[2].value == pytest.approx(1 / figures[3].value)
+    assert all(figure.value > 0 for figure in figures)

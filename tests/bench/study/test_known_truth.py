@@ -1,0 +1,53 @@
+"""The study on generated data: its statistics, and the whole command on a small set."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from bench.study import known_truth
+
+TINY = (
+    *("dataset.n_users=40", "dataset.n_items=30", "dataset.ratings_per_user=8", "seeds=6"),
+    *("dataset.unbiased_per_user=12", "engine.max_epochs=2", "method.learning_rate=0.05"),
+)
+
+
+def test_rho_is_scipys_averaged_over_seeds() -> None:
+    random = np.random.default_rng(0)
+    strength = random.normal(size=60)
+    alpha = np.abs(strength) + random.normal(size=(4, 60))
+    alpha[:, :10] = alpha[:, :1]  # ties
+    rho, low, high = known_truth.spearman(alpha, strength)
+    expected = [scipy.stats.spearmanr(row, np.abs(strength)).statistic for row in alpha]
+    assert rho == pytest.approx(np.mean(expected), abs=1e-12)
+    assert low < rho < high and low > 0
+    assert known_truth.spearman(-alpha, strength)[0] == pytest.approx(-rho)
+
+
+def test_an_unrelated_rate_has_an_interval_around_zero() -> None:
+    random = np.random.default_rng(1)
+    inside = [
+        low < 0 < high
+        for low, high in (
+            known_truth.spearman(random.normal(size=(1, 80)), random.normal(size=80), seed)[1:]
+            for seed in range(20)
+        )
+    ]
+    assert np.mean(inside) >= 0.8
+
+
+def test_the_command(tmp_path: Path) -> None:
+    arguments = ["--jobs", "1", "--methods", "ips_oracle,ultd_jl", "--output", str(tmp_path)]
+    assert known_truth.main([*arguments, *TINY, f"results={tmp_path}"]) == 0
+    rows = list(csv.DictReader((tmp_path / "known_truth.csv").open()))
+    assert len(rows) == 3 * 3
+    for row in rows:
+        assert (row["p_value"] == "") == (row["method"] == "mf")
+        assert row["n"] == "6"
+    text = (tmp_path / "known_truth.md").read_text()
+    assert "ULTD-JL: Spearman's rho" in text and "Better than MF in Ideal loss" in text
