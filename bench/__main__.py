@@ -135,7 +135,7 @@ def run_one(config: Any, words: Sequence[str] = (), place: str = "") -> None:
         place: of the cell among those of a multirun, for the terminal: "3 of 13".
     """
     from bench import cell as cells
-    from bench import store
+    from bench.records import store
 
     runs = Path(config.results) / "runs"
     cell = cells.prepare(config, cells.load(config), words)

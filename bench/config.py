@@ -70,7 +70,7 @@ class ExtraMethods:
 
 @dataclass(kw_only=True)
 class StageConfig:
-    """One stage of a sweep (`bench/sweep.py`).
+    """One stage of a sweep (`bench/cell/plan.py`).
 
     lists: the lists whose product is tried, the later of two lists for one field counting: quick_grid,
         shared_grid and common_grid of the data set, own_grid and long_grid of the method.
@@ -114,7 +114,7 @@ class Config:
     grid: dict[str, list[Any]] = field(default_factory=dict)  # of this run, above those in the files
     seeds: int = 10  # of the final runs: 0 .. seeds - 1
     tuned_points: int = 0  # points of the sweep that chose this configuration; 0: this run's own sweep does
-    selection: str = "validation_held_out"  # bench/selection.py
+    selection: str = "validation_held_out"  # bench/cell/selection.py
     engine: EngineConfig = field(default_factory=EngineConfig)
     methods: ExtraMethods = field(default_factory=ExtraMethods)
     data_dir: str = "data"

@@ -28,12 +28,13 @@ from tqdm import tqdm
 
 import methods
 from bench import cell as cells
-from bench import compose, data, store
+from bench import compose, data
 from bench.command.progress import Bar, summary
 from bench.config import Config
 from bench.data import Ratings
 from bench.engine.members import device_of
 from bench.errors import BenchError, MissingData, NotApplicable, nearest
+from bench.records import store
 from bench.report.page import page
 from bench.table import frame
 from bench.table.files import files, write_files

@@ -22,8 +22,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 import methods
-from bench import compose, store
+from bench import compose
 from bench.errors import BenchError
+from bench.records import store
 
 CONF = Path(__file__).resolve().parents[1] / "conf" / "tuned"
 

@@ -22,12 +22,12 @@ import methods
 from bench import cell as cells
 from bench import compose
 from bench.cell import Cell
+from bench.cell.trainer import Trainer
 from bench.config import Config
 from bench.engine.members import Member
 from bench.engine.sampling import Batch, Draw, Pairs, TrainingData
 from bench.engine.training import Outcome, train
 from bench.errors import BenchError, NotApplicable
-from bench.trainer import Trainer
 from methods.base import Method, MethodConfig, is_stacked
 
 # Generated data of shapes unlike each other: about square; many users of few ratings, as Yahoo! R3 has.

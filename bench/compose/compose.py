@@ -27,8 +27,8 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 import methods
 from bench import data
 from bench.config import Config, ProtocolConfig, SweepConfig
+from bench.engine.method import MethodConfig
 from bench.errors import BenchError, nearest
-from methods.base import MethodConfig
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 _EXTRA = "methods.extra"

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.config import DatasetConfig
-from bench.data import manifest
+from bench.data import release as manifest
 from bench.data.ratings import Interactions, Ratings
 
 REMEDY = (

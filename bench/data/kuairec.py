@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config import DatasetConfig
-from bench.data import manifest
+from bench.data import release as manifest
 from bench.data.ratings import Ids, Interactions, Ratings
 from bench.errors import BenchError, MissingData, nearest
 from bench.seeds import stream_seed

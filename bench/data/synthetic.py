@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config import DatasetConfig
-from bench.data import manifest
+from bench.data import release as manifest
 from bench.data.ratings import Interactions, Ratings, Truth
 from bench.errors import BenchError
 from bench.seeds import stream_seed

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.config import DatasetConfig
-from bench.data import manifest
+from bench.data import release as manifest
 from bench.data.ratings import Interactions, Ratings
 
 REMEDY = (

@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 
 from bench.config import EngineConfig
+from bench.engine.method import Method, MethodConfig, is_stacked
 from bench.engine.part import Part
 from bench.errors import BenchError
-from methods.base import Method, MethodConfig, is_stacked
 
 _GIB = 2**30
 # Members' states beyond this are trained one after the other on a CPU: a group that does not fit into

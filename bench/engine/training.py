@@ -20,7 +20,7 @@ from bench.engine.sampling import Pairs, Sampler
 from bench.metrics import auc
 
 if TYPE_CHECKING:
-    from methods.base import Method
+    from bench.engine.method import Method
 
 # Finished members go on in the stack, unheeded, until they are this share of it: leaving costs a copy.
 _LEAVE_AT = 0.15

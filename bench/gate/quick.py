@@ -21,9 +21,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import reproduce, store
+from bench import reproduce
 from bench.errors import BenchError
 from bench.gate import compare as gate
+from bench.records import store
 from bench.tuned import write
 
 PROFILE = ("+profile=quick",)

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import store
 from bench.errors import BenchError
+from bench.records import store
 from bench.report.svg import thinned
 from bench.table.frame import Line
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from methods.base import Method
+from bench.engine.method import Method
 
 COPY_BYTES = 2**28  # larger than any cache
 _TURNS = 7

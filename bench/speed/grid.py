@@ -25,11 +25,11 @@ from torch import nn
 from bench import cell as cells
 from bench import compose
 from bench.cell import Cell
+from bench.cell.trained import Trained
+from bench.cell.trainer import Trainer
 from bench.engine.members import Member
 from bench.errors import BenchError, MissingData
-from bench.kept import Trained
 from bench.speed.steps import EagerMF, Size
-from bench.trainer import Trainer
 
 SEEDS = (1, 2, 10)  # with which every point is trained: larger stacks
 _STEPS, _EVALUATIONS = 60, 10  # of a sample

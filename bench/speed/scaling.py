@@ -33,9 +33,9 @@ import torch
 from scipy.stats import wilcoxon
 
 import methods
-from bench import store
+from bench.engine.method import Method
 from bench.engine.sampling import Epoch, Sampler, TrainingData
-from methods.base import Method
+from bench.records import store
 
 FOLDER = Path("results/scaling")
 KINDS = ("dense", "rows")  # of Adam

@@ -31,11 +31,11 @@ from torch import Tensor, nn
 import methods
 from bench.data import yahoo_r3
 from bench.engine.members import bytes_per_member
+from bench.engine.method import Method
 from bench.engine.sampling import Sampler, TrainingData
 from bench.errors import MissingData
 from bench.metrics import Ranking, auc, summarise
 from bench.speed.bandwidth import copy_bandwidth, least_traffic, traffic, wait
-from methods.base import Method
 
 TURNS = 5  # each figure is the median over so many turns
 

@@ -27,8 +27,9 @@ from tabulate import tabulate
 
 import methods
 from bench import cell as cells
-from bench import compose, store
+from bench import compose
 from bench.errors import BenchError
+from bench.records import store
 from bench.study.variants import values
 from bench.table.statistics import holm, paired, wilcoxon
 from bench.tuned import write

@@ -23,8 +23,9 @@ import joblib
 import numpy as np
 
 from bench import cell as cells
-from bench import compose, store
+from bench import compose
 from bench.errors import BenchError
+from bench.records import store
 from bench.table import PAPER, read_paper
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # kappa

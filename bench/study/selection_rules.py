@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 
 from bench import cell as cells
-from bench import compose, selection
+from bench import compose
+from bench.cell import selection
+from bench.cell.selection import Merits
+from bench.cell.trainer import Trainer
 from bench.engine.members import Member
 from bench.errors import BenchError
-from bench.selection import Merits
-from bench.trainer import Trainer
 
 DATA_SEEDS = (11, 12)  # the table's is 0
 GRID = (

@@ -32,8 +32,9 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from bench import cell as cells
-from bench import compose, store
+from bench import compose
 from bench.errors import BenchError, nearest
+from bench.records import store
 from bench.table.statistics import bootstrap_median, holm, paired, wilcoxon
 from bench.tuned import write
 

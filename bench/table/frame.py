@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import store
 from bench.errors import BenchError
+from bench.records import store
 from bench.table.statistics import (
     bootstrap_median,
     holm,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import store
+from bench.records import store
 
 SEEDS = list(range(8))
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bench import cell as cells
-from bench import compose, reproduce, store
+from bench import compose, reproduce
+from bench.records import store
 
 TINY = ("dataset.batch_size=32", "engine.max_epochs=2", "seeds=2", "dataset.selection_seeds=1")
 ROWS = ("--methods", "mf,ips,item_mean,ips_oracle")

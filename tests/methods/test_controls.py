@@ -10,11 +10,11 @@ import methods
 from bench import cell as cells
 from bench import compose
 from bench.cell import Cell
+from bench.cell.trained import Trained
+from bench.cell.trainer import Trainer
 from bench.engine.members import Member
 from bench.engine.sampling import Pairs
-from bench.kept import Trained
 from bench.table.statistics import wilcoxon
-from bench.trainer import Trainer
 
 
 def prepared(*overrides: str) -> Cell:

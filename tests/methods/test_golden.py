@@ -17,8 +17,8 @@ import torch
 import methods
 from bench import cell as cells
 from bench import compose
+from bench.cell.trainer import Trainer
 from bench.engine.members import Member
-from bench.trainer import Trainer
 
 GOLDEN = Path(__file__).with_name("golden_trajectories.json")
 TOLERANCE = 1e-6  # relative: sums of float64 in another order differ by far less

@@ -16,9 +16,10 @@ from torch.testing import assert_close
 import methods
 import methods.ultd
 from bench import cell as cells
-from bench import compose, store
+from bench import compose
 from bench.config import EngineConfig
 from bench.engine.training import Validation, train
+from bench.records import store
 from tests.methods.small import (
     Whole,
     all_observed,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import store
+from bench.records import store
 
 ROOT = Path(__file__).parents[2]
 SETUP = Path(__file__).with_name("setup.sh")

@@ -10,10 +10,11 @@ import pytest
 
 import bench
 from bench import cell as cells
-from bench import compose, selection, store
-from bench.cell import Cell
+from bench import compose
+from bench.cell import Cell, selection
+from bench.cell.trainer import Seeds
 from bench.errors import BenchError
-from bench.trainer import Seeds
+from bench.records import store
 
 TINY = (
     *("dataset=synthetic", "dataset.n_users=50", "dataset.n_items=40", "dataset.ratings_per_user=10"),
@@ -82,15 +83,15 @@ def test_a_change_of_code_changes_the_identity(monkeypatch: pytest.MonkeyPatch) 
     names = {path.relative_to(Path(bench.__file__).parents[1]).as_posix() for path in files}
     counted = {
         "bench/cell.py",
-        "bench/trainer.py",
-        "bench/sweep.py",
+        "bench/cell/trainer.py",
+        "bench/cell/plan.py",
         "bench/metrics.py",
         "bench/engine/training.py",
         "bench/engine/adam.py",
     }
     counted |= {"bench/data/synthetic.py", "bench/data/split.py", "methods/mf.py", "methods/parts.py"}
     assert counted <= names
-    assert not names & {"bench/table.py", "bench/store.py", "bench/data/coat.py", "methods/ips.py"}
+    assert not names & {"bench/table.py", "bench/records/store.py", "bench/data/coat.py", "methods/ips.py"}
 
 
 def test_the_record_says_everything(record: tuple[dict[str, Any], dict[str, Any]]) -> None:

@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 
 import methods
 from bench import cell as cells
-from bench import compose, store, sweep
+from bench import compose
 from bench.cell import Cell
+from bench.cell import plan as sweep
+from bench.cell.trainer import Trainer
 from bench.config import StageConfig
 from bench.engine.members import Member
 from bench.errors import BenchError, Sliced
-from bench.trainer import Trainer
+from bench.records import store
 
 TINY = (
     *("dataset=synthetic", "dataset.n_users=50", "dataset.n_items=40", "dataset.ratings_per_user=10"),

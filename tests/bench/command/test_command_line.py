@@ -366,7 +366,7 @@ def test_a_run_leaves_its_record_and_nothing_else(tmp_path: Path) -> None:
     assert "selected" in done.stdout and "AUC" in done.stdout
     assert set(ROOT.iterdir()) == before
     (digest,) = records(tmp_path)
-    # Stacks of trainings are kept for a run that is stopped (bench/kept.py).
+    # Stacks of trainings are kept for a run that is stopped (bench/cell/trained.py).
     assert {file.name for file in (tmp_path / "runs").iterdir()} == {digest, "groups"}
 
 

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 import bench
-from bench import store
 from bench.command import launchers
 from bench.errors import BenchError
+from bench.records import store
 
 ROOT = Path(bench.__file__).parents[1]
 TINY = (

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from bench import cell as cells
-from bench import compose, metrics, reproduce, trainer
+from bench import compose, metrics, reproduce
+from bench.cell import trainer
 from bench.data.split import Split, split
 from bench.engine.part import minimise
 from bench.errors import BenchError

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bench
-from bench import store
 from bench.errors import BenchError
+from bench.records import store
 
 DIGEST = store.identity({"clip": 10.0}, "data", "code")
 RECORD = {"test": {"auc": [0.75, 0.76]}, "points": 8}
@@ -116,7 +116,7 @@ def test_failures_never_count_as_done(tmp_path: Path) -> None:
 _WRITER = """
 import sys, numpy as np
 from pathlib import Path
-from bench import store
+from bench.records import store
 print("go", flush=True)
 for n in range(10**6):
     store.write(Path(sys.argv[1]), f"{n:020x}", {"n": n}, {"a": np.arange(20000.0) + n})

@@ -18,8 +18,9 @@ import pytest
 
 import bench
 from bench import cell as cells
-from bench import compose, report, store, table
+from bench import compose, report, table
 from bench.errors import BenchError
+from bench.records import store
 from bench.report import plots
 from bench.report.details import Details, Sweep, by_value, command, details, held, statistics, sweep
 from bench.report.svg import Scale, thinned

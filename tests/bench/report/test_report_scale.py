@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 import bench
-from bench import store
+from bench.records import store
 
 ROOT = Path(bench.__file__).parents[1]
 RECORDS = 100_000

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.selection import Merits
+from bench.cell.selection import Merits
 from bench.study import selection_rules as selection_study
 
 TINY = (

@@ -25,16 +25,19 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import methods
-from bench import data, selection, store, sweep
+from bench import data
+from bench.cell import plan as sweep
+from bench.cell import selection
+from bench.cell.plan import Plan, Stage, Values
+from bench.cell.trained import Trained
+from bench.cell.trainer import CHECKOUT, Setting, Trainer, code
 from bench.config import Config
 from bench.data import Ratings
 from bench.engine.members import Member, dtype_of
+from bench.engine.method import Method, MethodConfig
 from bench.errors import BenchError, Sliced, nearest
-from bench.kept import Trained
 from bench.metrics import NO_POSITIVE
-from bench.sweep import Plan, Stage, Values
-from bench.trainer import CHECKOUT, Setting, Trainer, code
-from methods.base import Method, MethodConfig
+from bench.records import store
 
 # Words of a command line that say where and with what it runs, not what comes out.
 _PLACES = ("results", "data_dir", "hydra", "engine.device", "engine.threads", "engine.memory_gib")

@@ -40,7 +40,7 @@ from bench.errors import BenchError
 
 SCHEMA = 1  # of record.json; a record of another number is trained again
 
-_CHECKOUT = Path(__file__).resolve().parents[1]
+_CHECKOUT = Path(__file__).resolve().parents[2]
 _DIGEST = re.compile(r"[0-9a-f]{16,64}")
 _TEMPORARY = re.compile(r"\.tmp-(?P<pid>\d+)-[0-9a-f]+@(?P<host>.*)")
 _DAY = 24 * 60 * 60.0  # seconds

@@ -19,21 +19,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import methods
-from bench import kept, store
+from bench.cell import trained as kept
+from bench.cell.trained import Trained
 from bench.config import DatasetConfig, EngineConfig, ProtocolConfig
 from bench.data import Ratings
 from bench.data.split import Split, split
 from bench.engine.members import Member, budget, bytes_per_member, device_of, dtype_of, groups, least_bytes
+from bench.engine.method import Method, MethodConfig
 from bench.engine.sampling import Pairs, TrainingData
 from bench.engine.training import Outcome, Validation, train
 from bench.errors import BenchError
-from bench.kept import Trained
 from bench.metrics import NO_POSITIVE, Ranking, auc, summarise
-from methods.base import Method, MethodConfig
+from bench.records import store
 
-CHECKOUT = Path(__file__).resolve().parents[1]
+CHECKOUT = Path(__file__).resolve().parents[2]
 # Files that cannot change a number: a new version of them leaves the records valid.
-_SILENT = ("bench/store.py", "bench/errors.py", "bench/config.py", "methods/__init__.py")
+_SILENT = ("bench/records/store.py", "bench/errors.py", "bench/config.py", "methods/__init__.py")
 _UNSEEN = ("device", "threads", "memory_gib")  # fields of the engine that change no number
 # Fields of a data set that say what to try, not what a training comes to.
 _OF_SWEEPS = (

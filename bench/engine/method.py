@@ -1,0 +1,233 @@
+"""What a method is: a configuration, parts, and the step that trains them.
+
+A method's tensors have the member axis first (`bench.engine` has the legend of shapes). It owns no
+epoch loop, optimiser, device, metric or output: the engine does.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bench.engine.part import Part
+from bench.engine.phase import Phase
+from bench.engine.sampling import Draw, Pairs, TrainingData
+from bench.errors import BenchError, nearest
+
+AnyPart = TypeVar("AnyPart", bound=Part)
+
+
+@dataclass(kw_only=True)
+class MethodConfig:
+    """Fields that every method has. A method adds its own in its `Config`.
+
+    A `float` field may differ between members that are trained together: inside the method it is a
+    tensor (G,). A field of any other type shapes the program: members that differ in one are trained
+    apart.
+    """
+
+    learning_rate: float = 0.01
+    weight_decay: float = 1e-4  # L2 as Adam's coupled weight decay, on every parameter of a part
+    batch_size: int = 128
+    embedding_size: int = 8
+    everywhere_ratio: int = 0  # pairs drawn from all of D per observed pair; 0: the method needs none
+    loss: str = "bce"  # pointwise loss on the sigmoid output: bce | mse
+    init_scale: float = 0.1  # standard deviation of the initial embeddings
+
+    def check(self) -> None:
+        """Called on every point before training.
+
+        Raises:
+            BenchError: a value is out of range.
+        """
+        require(self, "learning_rate", self.learning_rate > 0, "must be above 0")
+        require(self, "init_scale", self.init_scale > 0, "must be above 0")
+        for name in ("batch_size", "embedding_size"):
+            require(self, name, getattr(self, name) >= 1, "must be at least 1")
+        require(self, "everywhere_ratio", self.everywhere_ratio >= 0, "must be at least 0")
+        for field in dataclasses.fields(self):
+            if field.name.endswith("weight_decay"):
+                require(self, field.name, getattr(self, field.name) >= 0, "must be at least 0")
+        one_of(self, "loss", ("bce", "mse"))
+
+
+def require(config: MethodConfig, name: str, holds: bool, demand: str) -> None:
+    """Raises a BenchError about a field unless its value is as demanded (NaN never is)."""
+    if not holds:
+        raise BenchError(f"method.{name} {demand}, but it is {getattr(config, name)}.")
+
+
+def one_of(config: MethodConfig, name: str, choices: Sequence[str]) -> None:
+    """Raises a BenchError unless a field has one of the choices."""
+    value = getattr(config, name)
+    if value not in choices:
+        raise BenchError(f"method.{name}={value} is not known: {nearest(str(value), choices)}")
+
+
+class Stacked:
+    """The configurations of G members as one: float fields are tensors (G,), the others as they are.
+
+    Raises:
+        ValueError: the members differ in a field that is not a float.
+    """
+
+    def __init__(self, configs: Sequence[MethodConfig], dtype: torch.dtype, device: torch.device) -> None:
+        for field in dataclasses.fields(configs[0]):
+            values = [getattr(config, field.name) for config in configs]
+            if is_stacked(field):
+                vars(self)[field.name] = torch.tensor(values, dtype=dtype, device=device)
+            elif len(set(values)) == 1:
+                vars(self)[field.name] = values[0]
+            else:
+                raise ValueError(f"members with different {field.name} cannot be trained together")
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"there is no field {name}; {nearest(name, vars(self))}")
+
+    def take(self, members: Tensor) -> Stacked:
+        """The members of the index (G',)."""
+        return _take(self, members)
+
+
+def is_stacked(field: dataclasses.Field[Any]) -> bool:
+    """Whether members that differ in this field of a configuration can be trained together."""
+    return field.type in (float, "float")
+
+
+class Method:
+    """One row of the table; see CONTRIBUTING for how to add one.
+
+    A method sets attributes in `build` and in a phase's `begin`. Those that are tensors have the
+    member axis first; tensors that all members share are wrapped in `Shared`.
+
+    Attributes:
+        config: the members' configuration (`Stacked`).
+        data: what they train on.
+        parts: name → part, in the order of their making.
+    """
+
+    title: ClassVar[str]  # in the table
+    paper: ClassVar[str]  # authors, title, venue
+    year: ClassVar[int]
+    uses_unbiased: ClassVar[str] = "no"  # no | mean label | yes: what it knows of A
+    control: ClassVar[bool] = False  # stands below the table's rule
+    trained: ClassVar[bool] = True  # False: `phases` is empty, so no shared hyper-parameter is swept
+
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
+
+    config: Any
+    prediction: Any  # the part that `score` reads
+
+    def __init__(self, configs: Sequence[MethodConfig], seeds: Sequence[int], data: TrainingData) -> None:
+        self.data = data
+        self.config = Stacked(configs, data.labels.dtype, data.labels.device)
+        self.seeds = torch.tensor(seeds)
+        self.parts: dict[str, Part] = {}
+        with torch.no_grad():
+            self.build()
+
+    # --- What a method defines ---
+
+    def build(self) -> None:
+        """Makes the parts and whatever else does not change in training."""
+        raise NotImplementedError
+
+    def step(self, draw: Draw) -> None:
+        """One training step of the only phase."""
+        raise NotImplementedError
+
+    def score(self, pairs: Pairs) -> Tensor:
+        """Predicted probability of a positive label, (G, N)."""
+        return torch.sigmoid(self.prediction(pairs))
+
+    def phases(self) -> list[Phase]:
+        """The phases of training, in order; an empty list where nothing is trained."""
+        return [Phase(name="training", step=self.step, score=self.score)]
+
+    # --- What it builds on ---
+
+    @property
+    def n_members(self) -> int:
+        """G."""
+        return len(self.seeds)
+
+    @property
+    def device(self) -> torch.device:
+        """Where all tensors are."""
+        return self.data.labels.device
+
+    def part(
+        self,
+        make: Callable[..., AnyPart],
+        name: str,
+        *,
+        learning_rate: Tensor | None = None,
+        weight_decay: Tensor | None = None,
+        **settings: Any,
+    ) -> AnyPart:
+        """A new part of this method.
+
+        Args:
+            make: a class of `methods.parts`, for instance `MF`.
+            name: of the part; its initial values depend on this and the member's seed alone.
+            learning_rate, weight_decay: (G,); the configuration's where they are left out.
+        """
+        rate = self.config.learning_rate if learning_rate is None else learning_rate
+        decay = self.config.weight_decay if weight_decay is None else weight_decay
+        self.parts[name] = made = make(self, name, rate, decay, **settings)
+        return made
+
+    def pointwise(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The pointwise loss ℓ(σ(logits), labels) of `config.loss`, shaped as the logits."""
+        if self.config.loss == "mse":
+            return (torch.sigmoid(logits) - labels).square()
+        return functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """Numbers about each trained member that a record keeps, name → (G,)."""
+        return {}
+
+    def user_arrays(self) -> dict[str, Tensor]:
+        """Numbers about each user that a record keeps, name → (G, U)."""
+        return {}
+
+    def take(self, members: Tensor) -> Self:
+        """The members of the index (G',), in their present state."""
+        return _take(self, members)
+
+
+class Shared:
+    """A tensor without a member axis, as an attribute of a method."""
+
+    def __init__(self, value: Tensor) -> None:
+        self.value = value
+
+
+Owner = TypeVar("Owner")
+
+
+def _take(owner: Owner, members: Tensor) -> Owner:
+    """A copy of an object in which everything with a member axis keeps the members (G',) only."""
+    twin = copy.copy(owner)
+    taken: dict[int, Any] = {}  # by identity: a part that has two names stays one part
+
+    def chosen(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value[members.to(value.device)]
+        if isinstance(value, dict):
+            return {key: chosen(entry) for key, entry in value.items()}
+        if not hasattr(value, "take"):
+            return value
+        if id(value) not in taken:
+            taken[id(value)] = value.take(members)
+        return taken[id(value)]
+
+    vars(twin).update({name: chosen(value) for name, value in vars(owner).items()})
+    return twin
