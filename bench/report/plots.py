@@ -1,4 +1,4 @@
-"""The page's charts for papers and slides: `python -m bench.report.plots [NAME ...] [--results DIR] [--format png]`.
+"""The page's charts for papers and slides: `python -m bench.report.plots [NAME ...] [--format png]`.
 
 Writes `DIR/table1/plots/NAME.svg`, of every plot or of the named ones:
 

@@ -2,8 +2,8 @@
 
 Every ratio is measured in one run, on one thread, in turns: the stacked engine against a plain loop
 over single models with `torch.optim.Adam` (`EagerMF`, kept here as the reference), and groups of members
-against what the device's memory allows (`bench.speed.bandwidth`). Data are generated, in the sizes of Coat and of
-Yahoo! R3. The exit status is 1 if a target is missed.
+against what the device's memory allows (`bench.speed.bandwidth`). Data are generated, in the sizes of Coat
+and of Yahoo! R3. The exit status is 1 if a target is missed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Puts the front page's findings and table into README.md: `python -m bench.study.readme [--results DIR]`.
 
-They are the sentences of `bench/study/report.py`, and of `table1.md` what stands under its first protocol: the
-means on all data sets, and the section of one, by default Coat.
+They are the sentences of `bench/study/report.py`, and of `table1.md` what stands under its first protocol:
+the means on all data sets, and the section of one, by default Coat.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What came of the paper's table: `python -m bench.study.report [--results DIR]` writes `DIR/REPORT.md`.
 
-The report's text is the template `bench/study/report.md`; every number in it comes from the table's frame, the
-sweeps' and the studies' CSV files. Needs neither torch nor data, and the same files give the same bytes.
+The report's text is the template `bench/study/report.md`; every number in it comes from the table's frame,
+the sweeps' and the studies' CSV files. Needs neither torch nor data, and the same files give the same bytes.
 """
 
 from __future__ import annotations

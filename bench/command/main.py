@@ -1,0 +1,46 @@
+"""What every command line does alike: errors in one sentence, `BENCH_DEBUG=1`, Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from bench.errors import BenchError
+
+STOPPED = 130  # exit status after Ctrl-C, as shells have it
+
+
+def main(
+    parser: argparse.ArgumentParser,
+    work: Callable[[argparse.Namespace], int | None],
+    arguments: Sequence[str] | None = None,
+    stopped: str = "Stopped.",
+) -> int:
+    """Parses a command line and does its work; returns the exit status.
+
+    Args:
+        work: returns an exit status, or None for 0. Its BenchError becomes one sentence and status 1, unless
+            `BENCH_DEBUG=1` asks for the traceback.
+        arguments: by default those of the process.
+        stopped: the sentence after Ctrl-C.
+    """
+    given = parser.parse_args(arguments)
+    try:
+        return work(given) or 0
+    except BenchError as error:
+        if debugging():
+            raise
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        if debugging():
+            raise
+        print(stopped, file=sys.stderr)
+        return STOPPED
+
+
+def debugging() -> bool:
+    """Whether `BENCH_DEBUG=1` asks for tracebacks."""
+    return os.environ.get("BENCH_DEBUG") == "1"

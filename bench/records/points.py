@@ -1,0 +1,267 @@
+"""The points that a sweep tried: `results/sweep/PROTOCOL/DATASET/METHOD.csv`, written and read here alone.
+
+One line for each training (a point × a seed), its hyper-parameters in columns of their own between `stage`
+and `seed`. Needs neither torch nor data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.errors import BenchError
+from bench.files import csv_text, read_csv, write_text
+from bench.records.record import Record
+
+BEFORE = ("stage",)
+AFTER = ("seed", "validation_auc", "held_out_auc", "epoch", "seconds")
+CRITERIA = {  # rule of selection → the number of a training that it averages
+    "validation_held_out": "held_out_auc",
+    "validation_auc": "validation_auc",
+}
+_WRITER = "python -m bench.tuned"
+
+Values = tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """One training of a sweep.
+
+    point: values of the hyper-parameters in the order of `Points.names`. validation_auc: best of its curve.
+    held_out_auc: without the optimism of the stop rule. Both are NaN where it diverged. epoch: of the kept
+    parameters. seconds: of one core.
+    """
+
+    stage: str
+    point: Values
+    seed: int
+    validation_auc: float
+    held_out_auc: float
+    epoch: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A point with its trainings averaged. auc: mean over its seeds of what selects, NaN if one diverged."""
+
+    values: Values
+    auc: float
+    seeds: int
+    stages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Points:
+    """What one sweep tried. names: the hyper-parameters."""
+
+    names: tuple[str, ...]
+    trainings: tuple[Training, ...]
+
+    # --- Averages ---
+
+    def points(self, criterion: str = "held_out_auc") -> list[Point]:
+        """Every point once, in the order of trying, averaged over its seeds."""
+        groups: dict[Values, list[Training]] = {}
+        for training in self.trainings:
+            groups.setdefault(training.point, []).append(training)
+        return [
+            Point(
+                values=values,
+                auc=float(np.mean([getattr(training, criterion) for training in group])),
+                seeds=len({training.seed for training in group}),
+                stages=tuple(dict.fromkeys(training.stage for training in group)),
+            )
+            for values, group in groups.items()
+        ]
+
+    def ranked(self, criterion: str = "held_out_auc") -> list[Point]:
+        """From best to worst, as the sweep ranks: those of the most seeds first, without the diverged."""
+        whole = [point for point in self.points(criterion) if math.isfinite(point.auc)]
+        return sorted(whole, key=lambda point: (-point.seeds, -point.auc))
+
+    def by_value(self, name: str, criterion: str = "held_out_auc") -> dict[Any, list[Point]]:
+        """The points by the value of one hyper-parameter, in the values' order, without the diverged."""
+        place = self.names.index(name)
+        groups: dict[Any, list[Point]] = {}
+        for point in self.points(criterion):
+            if math.isfinite(point.auc):
+                groups.setdefault(point.values[place], []).append(point)
+        numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in groups)
+        return {value: groups[value] for value in sorted(groups, key=None if numeric else str)}
+
+    def stages(self) -> dict[str, tuple[int, int]]:
+        """Stage → points and seeds of each, in the order of the sweep."""
+        found: dict[str, tuple[set[Values], int]] = {}
+        for training in self.trainings:
+            points, seeds = found.get(training.stage, (set(), 0))
+            found[training.stage] = points | {training.point}, max(seeds, training.seed + 1)
+        return {stage: (len(points), seeds) for stage, (points, seeds) in found.items()}
+
+    def values(self, name: str) -> set[Any]:
+        """The values that a hyper-parameter took; none where it was not swept."""
+        if name not in self.names:
+            return set()
+        place = self.names.index(name)
+        return {training.point[place] for training in self.trainings}
+
+    @property
+    def seconds(self) -> float:
+        """Of one core, all trainings together."""
+        return sum(training.seconds for training in self.trainings)
+
+    # --- From a record ---
+
+    @classmethod
+    def of_record(cls, record: Record) -> Points:
+        """The points of a swept record; none of one that was not swept.
+
+        Raises:
+            BenchError: see `Record.arrays`.
+        """
+        names = tuple(record.grid)
+        if not names or not record.plan:
+            return cls((), ())
+        arrays = record.arrays()
+        trainings = []
+        for number, place in enumerate(arrays["trial_point"]):
+            point = record.tried[place].point
+            batch_size = point.get("batch_size", record.method["batch_size"])
+            steps_per_epoch = -(-record.counts["biased"] // batch_size)
+            trainings.append(
+                Training(
+                    stage=record.plan[arrays["trial_stage"][number]].name,
+                    point=tuple(point[name] for name in names),
+                    seed=int(arrays["trial_seed"][number]),
+                    validation_auc=float(arrays["trial_auc"][number]),
+                    held_out_auc=float(arrays["trial_held_out"][number]),
+                    epoch=float(arrays["trial_step"][number] / steps_per_epoch),
+                    seconds=float(arrays["trial_seconds"][number]),
+                )
+            )
+        return cls(names, tuple(trainings))
+
+    # --- The file ---
+
+    def text(self) -> str:
+        """The CSV file."""
+        rows = (
+            [
+                each.stage,
+                *map(plain, each.point),
+                str(each.seed),
+                _fixed(each.validation_auc, 6),
+                _fixed(each.held_out_auc, 6),
+                _fixed(each.epoch, 2),
+                _fixed(each.seconds, 2),
+            ]
+            for each in self.trainings
+        )
+        return csv_text([*BEFORE, *self.names, *AFTER], rows)
+
+    def write(self, file: Path) -> Path:
+        """Writes the CSV file whole or not at all.
+
+        Raises:
+            BenchError: it cannot be written.
+        """
+        return write_text(file, self.text())
+
+    @classmethod
+    def read(cls, file: Path) -> Points:
+        """The points of a CSV file.
+
+        Raises:
+            BenchError: it cannot be read, or is not as it was written.
+        """
+        rows = read_csv(file, (*BEFORE, *AFTER), _WRITER)
+        if not rows:
+            raise BenchError(f"{file} lists no training, as `{_WRITER}` never writes it.")
+        header = list(rows[0])
+        names = header[len(BEFORE) : -len(AFTER)]
+        if header != [*BEFORE, *names, *AFTER] or not names:
+            raise BenchError(f"{file} is not as `{_WRITER}` writes it: its columns are {', '.join(header)}.")
+        trainings = []
+        for line, row in enumerate(rows, 2):
+            try:
+                trainings.append(
+                    Training(
+                        stage=row["stage"],
+                        point=tuple(typed(row[name]) for name in names),
+                        seed=int(row["seed"]),
+                        validation_auc=_number(row["validation_auc"]),
+                        held_out_auc=_number(row["held_out_auc"]),
+                        epoch=float(row["epoch"]),
+                        seconds=float(row["seconds"]),
+                    )
+                )
+            except ValueError as error:
+                raise BenchError(
+                    f"{file}, line {line}, is not as `{_WRITER}` writes it ({error})."
+                ) from error
+        return cls(tuple(names), tuple(trainings))
+
+
+def read_folder(folder: Path) -> dict[str, Points]:
+    """Method → points of the sweeps in a folder (`results/sweep/PROTOCOL/DATASET`), sorted.
+
+    Raises:
+        BenchError: a file is not as it was written.
+    """
+    return {file.stem: Points.read(file) for file in sorted(folder.glob("*.csv"))}
+
+
+def plain(value: Any) -> str:
+    """A value of a hyper-parameter as text that YAML, CSV and a command line read back the same."""
+    # YAML reads 1e-05 as a string; a float with a point it reads as a number.
+    if isinstance(value, float):
+        return f"{value:.12f}".rstrip("0").rstrip(".") or "0"
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def typed(text: str) -> Any:
+    """The value that `plain` wrote."""
+    words = {"true": True, "false": False, "True": True, "False": False, "null": None}
+    if text in words:
+        return words[text]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _fixed(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}" if math.isfinite(value) else ""
+
+
+def _number(text: str) -> float:
+    return float(text) if text else math.nan
+
+
+def describe(sweeps: Sequence[Points]) -> str:
+    """The stages of a data set's sweeps, `shared 16 × 1, own 8 × 1; embedding sizes 16`; "" without any.
+
+    Points of a row × seeds of each point.
+    """
+    sizes: dict[str, list[int]] = {}
+    seeds: dict[str, int] = {}
+    for points in sweeps:
+        for stage, (size, n) in points.stages().items():
+            sizes.setdefault(stage, []).append(size)
+            seeds[stage] = max(seeds.get(stage, 0), n)
+    stages = ", ".join(
+        f"{stage} {'–'.join(map(str, dict.fromkeys((min(found), max(found)))))} × {seeds[stage]}"
+        for stage, found in sizes.items()
+    )
+    embeddings = sorted(set().union(*(points.values("embedding_size") for points in sweeps)))
+    return stages + (f"; embedding sizes {', '.join(map(str, embeddings))}" if embeddings else "")

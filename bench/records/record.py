@@ -1,0 +1,245 @@
+"""The record of a cell: what was asked for, what was tried, what was measured, where it was trained.
+
+`bench.cell` writes it, everything else reads it through here. S seeds of the final runs, P points tried.
+Needs neither torch nor data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import BenchError
+from bench.records import store
+from bench.records.metric import METRICS
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedStage:
+    """A stage of the sweep as it was resolved (`bench.cell.plan.Stage`); tried: points that it came to."""
+
+    name: str
+    lists: dict[str, list[Any]]
+    near: bool
+    around: int
+    points: int
+    seeds: int
+    tried: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """A point of the sweep, its AUC as means over the seeds that it was given; None where one diverged."""
+
+    point: dict[str, Any]
+    validation_auc: float | None
+    held_out_auc: float | None = None
+    seeds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """Of the final runs, (S,) each.
+
+    auc: best of the validation curve. held_out: `Outcome.held_out` of `bench/engine/training.py`.
+    evaluation, step: where the parameters were kept.
+    """
+
+    auc: list[float]
+    held_out: list[float] = field(default_factory=list)
+    evaluation: list[int] = field(default_factory=list)
+    step: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where, when, with what and at what cost a cell was trained; none of it determines a number here.
+
+    training_seconds: of all its trainings, those that an earlier run kept included. kernels: which
+    implementation of `bench.engine` ran.
+    """
+
+    device: str = ""
+    device_name: str = ""
+    threads: int = 0
+    wall_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_memory_mib: float = 0.0
+    python: str = ""
+    torch: str = ""
+    numpy: str = ""
+    kernels: str = ""
+    commit: str = ""
+    finished: str = ""
+    training_seconds: float = 0.0
+    command: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A cell that was trained.
+
+    digest: its name in the store. protocol, dataset, method, engine: the resolved configuration, each with
+    its `name` where it has one. source, comparable, notes, counts: of the ratings. sweep: name of the plan.
+    grid: field → values tried. points: tried for the chosen one, by whichever sweep chose it. selection:
+    rule. selected: swept fields of the chosen point. seeds: (S,). test: metric → (S,) values, or convention
+    → (S,) values. diagnostics: name → (S,). diverged: trainings that were lost.
+    """
+
+    digest: str = ""
+    protocol: dict[str, Any]
+    dataset: dict[str, Any]
+    method: dict[str, Any]
+    source: str
+    comparable: bool
+    notes: dict[str, Any]
+    counts: dict[str, Any]
+    engine: dict[str, Any]
+    sweep: str = ""
+    plan: list[PlannedStage] = field(default_factory=list)
+    grid: dict[str, list[Any]]
+    points: int
+    selection: str
+    selected: dict[str, Any]
+    tried: list[Tried]
+    seeds: list[int]
+    test: dict[str, Any]
+    validation: Validation
+    diagnostics: dict[str, list[float]]
+    diverged: list[dict[str, Any]]
+    provenance: Provenance = Provenance()
+    runs: Path | None = field(default=None, compare=False, repr=False)  # the store that it was read from
+
+    # --- What is asked of it most ---
+
+    @property
+    def cell(self) -> tuple[str, str, str]:
+        """Protocol, data set and method, by name."""
+        return self.protocol["name"], self.dataset["name"], self.method["name"]
+
+    @property
+    def k(self) -> int:
+        """Cut-off of NDCG and Recall."""
+        return int(self.dataset["k"])
+
+    def metric(self, name: str, no_positive: str | None = None) -> dict[int, float]:
+        """Test values of a metric, seed → value; NaN where a seed has none.
+
+        Args:
+            name: "auc", "ndcg", "recall" or, of generated data, "ideal_loss".
+            no_positive: how users without a positive rating count (`CONVENTIONS`); by default as the
+                protocol says.
+
+        Raises:
+            BenchError: the record has no such metric or convention.
+        """
+        column = self.test.get(name)
+        if isinstance(column, dict):
+            column = column.get(no_positive or self.protocol["no_positive"])
+        if column is None:
+            known = ", ".join(self.test)
+            raise BenchError(f"The record {self.digest} has no {name} {no_positive or ''}: it has {known}.")
+        if len(column) != len(self.seeds):
+            raise BenchError(
+                f"The record {self.digest} does not hold one {name} for each seed; train it again."
+            )
+        return {
+            seed: np.nan if value is None else float(value)
+            for seed, value in zip(self.seeds, column, strict=True)
+        }
+
+    def mean(self, name: str, no_positive: str | None = None) -> float:
+        """Mean over seeds of a test metric."""
+        return float(np.mean(list(self.metric(name, no_positive).values())))
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics that it has, in the table's order."""
+        return [name for name in METRICS if name in self.test]
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Curves, the sweep's trainings and the users' numbers (`bench.cell` writes and explains them).
+
+        Raises:
+            BenchError: the record was not read from a store, or its arrays are damaged.
+        """
+        if self.runs is None:
+            raise BenchError(f"The record {self.digest} was not read from a store: it has no arrays.")
+        return store.read_arrays(self.runs, self.digest)
+
+    def curves(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Steps before each evaluation (E,) and validation AUC (S, E), NaN once a seed has stopped."""
+        arrays = self.arrays()
+        return arrays["curve_steps"], arrays["curve"]
+
+    # --- JSON ---
+
+    def to_json(self) -> dict[str, Any]:
+        """The document that the store keeps."""
+        document = dataclasses.asdict(self)
+        for name in ("digest", "runs"):
+            del document[name]
+        return document
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any], digest: str = "", runs: Path | None = None) -> Self:
+        """The record of a document.
+
+        Raises:
+            BenchError: it lacks a field, or one is of another kind.
+        """
+        try:
+            known = {each.name for each in dataclasses.fields(cls)} - {"digest", "runs"}
+            values = {name: value for name, value in document.items() if name in known}
+            values["plan"] = [_of(PlannedStage, stage) for stage in values.get("plan", [])]
+            values["tried"] = [_of(Tried, point) for point in values["tried"]]
+            values["validation"] = _of(Validation, values["validation"])
+            values["provenance"] = _of(Provenance, values.get("provenance", {}))
+            made = cls(**values, digest=digest, runs=runs)
+            for group in (made.protocol, made.dataset, made.method):
+                group["name"]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise BenchError(f"The record {digest} lacks a field ({error}); train it again.") from error
+        return made
+
+
+def _of(kind: type[Any], values: Mapping[str, Any]) -> Any:
+    """A dataclass of a document's fields; those that this version does not know are passed over."""
+    known = {each.name for each in dataclasses.fields(kind)}
+    return kind(**{name: value for name, value in values.items() if name in known})
+
+
+# --- In the store -------------------------------------------------------------------------------------
+
+
+def write_record(runs: Path, digest: str, record: Record, arrays: Mapping[str, NDArray[Any]]) -> Record:
+    """Puts a record into the store and returns it as it stands there.
+
+    Raises:
+        BenchError: see `store.write`.
+    """
+    store.write(runs, digest, record.to_json(), arrays)
+    return read_record(runs, digest)
+
+
+def read_record(runs: Path, digest: str) -> Record:
+    """The record of a digest.
+
+    Raises:
+        NoRecord: there is none.
+        DamagedRecord: it is half-written, altered or of another version.
+        BenchError: the store cannot be read, or the record lacks a field.
+    """
+    return Record.from_json(store.read(runs, digest), digest, Path(runs))
+
+
+def find_record(runs: Path, digest: str, report: Callable[[str], None] | None = None) -> Record | None:
+    """The record of a digest, or None where it is absent or damaged (see `store.find`)."""
+    document = store.find(runs, digest, report)
+    return None if document is None else Record.from_json(document, digest, Path(runs))
