@@ -8,7 +8,7 @@ TEST_JOBS ?= 2
 DEVICE ?= cpu
 STUDY ?= ultd
 
-.PHONY: help env test lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed calibrate known-truth storm slurm-test scaling grid-speed selection-study study findings
+.PHONY: help env test lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed calibrate known-truth storm slurm-test scaling grid-speed selection-study study findings publish-sweep
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -57,9 +57,15 @@ PROTOCOL ?= table
 SWEEP ?= paper
 LAUNCHER ?= joblib
 
-sweep: env ## the paper's grids (METHODS= DATASETS= PROTOCOL= SWEEP=), then conf/tuned and results/sweep
+WINNERS = $(RUN) -m bench.tuned --methods '$(METHODS)' --datasets $(DATASETS) --protocols $(PROTOCOL) \
+  --sweep $(SWEEP) $(ARGS)
+
+sweep: env ## the paper's grids (METHODS= DATASETS= PROTOCOL= SWEEP=), winners to conf/tuned/own, points to results/sweep/own
 	$(RUN) -m bench -m 'method=$(METHODS)' dataset=$(DATASETS) protocol=$(PROTOCOL) sweep=$(SWEEP) \
-	  hydra/launcher=$(LAUNCHER) $(ARGS); status=$$?; $(RUN) -m bench.tuned && exit $$status
+	  hydra/launcher=$(LAUNCHER) $(ARGS); status=$$?; $(WINNERS) && exit $$status
+
+publish-sweep: env ## for maintainers: the winners of a sweep (its METHODS= ...) to conf/tuned and results/sweep
+	$(WINNERS) --publish
 
 study: env ## variants of rows beside each other (STUDY=: a file of conf/study), tuned alike (results/study)
 	$(RUN) -m bench.study $(STUDY) $(ARGS)

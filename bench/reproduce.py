@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 import methods
 from bench import cell as cells
-from bench import compose, data
+from bench import compose, data, tuned
 from bench.command.progress import Bar, summary
 from bench.config import Config
 from bench.data import Ratings
@@ -204,10 +204,8 @@ def _anywhere(sentence: str, data_dir: Path) -> str:
 
 def _overrides(plan: Plan, protocol: str, dataset: str, method: str) -> tuple[str, ...]:
     groups = [f"protocol={protocol}", f"dataset={dataset}", f"method={method}"]
-    places = [f"{each}/{dataset}/{method}" for each in (protocol, *PROTOCOLS)]
-    tuned = (place for place in places if (compose.CONF / "tuned" / f"{place}.yaml").is_file())
-    found = next(tuned, None)
-    choice = f"sweep={_untuned_sweep(dataset)}" if found is None else f"+tuned={found}"
+    found = tuned.places(method, dataset, (protocol, *PROTOCOLS))
+    choice = f"+tuned={found[0]}" if found else f"sweep={_untuned_sweep(dataset)}"
     told = any(word.lstrip("+").startswith(("seeds=", "profile=")) for word in plan.overrides)
     seeds = [f"seeds={SEEDS[dataset]}"] if dataset in SEEDS and not told else []
     return (*groups, choice, *seeds, *plan.overrides)

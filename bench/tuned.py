@@ -1,50 +1,96 @@
-"""What sweeps found, for others to start from: `python -m bench.tuned [--results DIR]`.
+"""What a sweep found, for others to start from: `python -m bench.tuned [--publish] [OVERRIDE ...]`.
 
-Reads the records of swept cells and writes, for each protocol, data set and method,
-`conf/tuned/PROTOCOL/DATASET/METHOD.yaml` (the winner, from which `make table1` starts) and
-`results/sweep/PROTOCOL/DATASET/METHOD.csv` (every training of the sweep: stage, point, seed, validation AUC,
-epoch of the kept parameters, seconds). Where a cell was swept several times, the record with the most
-points counts, then the latest. A point that is missing, because it diverged, is named. A record that was
-made with another data set or protocol than the files of `conf/` describe (`dataset.positive_boost=2`) is no
-sweep of theirs, and is passed over.
+Looks up the records of the cells of one sweep, by default the paper's over all rows and data sets (`make
+sweep` hands on what it swept), and writes for each
+
+    conf/tuned/own/PROTOCOL/DATASET/METHOD.yaml    the winner, as `+tuned=own/PROTOCOL/DATASET/METHOD`
+    results/sweep/own/PROTOCOL/DATASET/METHOD.csv  every training (bench/records/points.py)
+
+`make table1` starts from there where nothing is published. What is published lies in the same places without
+`own` and is part of the repository: `--publish` alone writes it. A point that is missing, because it
+diverged, is named. A sweep of another data set or protocol than the files of `conf/` describe
+(`dataset.positive_boost=2`) has no winner here.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 import methods
+from bench import cell as cells
 from bench import compose
+from bench.command.main import main as command
+from bench.data import Ratings
 from bench.errors import BenchError
-from bench.records import store
+from bench.files import CONF as FILES
+from bench.files import write_text
+from bench.records.points import Points, plain
+from bench.records.record import Record, find_record
 
-CONF = Path(__file__).resolve().parents[1] / "conf" / "tuned"
+CONF = FILES / "tuned"
+OWN = "own"  # folder of what was swept here, beside the published protocols
+METHODS = "glob(*,exclude=[item_mean,ips_oracle])"  # what the paper's sweep has, as the Makefile says it, too
+DATASETS = "coat,yahoo_r3,kuairec"
+
+Key = tuple[str, str, str]  # protocol, data set, method
 
 
-def swept(runs: Path, conf: Path = CONF) -> dict[tuple[str, str, str], dict[str, Any]]:
-    """The record of each cell that chose among several points: (protocol, data set, method) → record.
+@dataclass(frozen=True)
+class Swept:
+    """What is there of a sweep. records: of its cells, those that chose among points. absent: the others'
+    names. notes: why a cell counts for nothing."""
+
+    records: dict[Key, Record] = field(default_factory=dict)
+    absent: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def swept(words: Sequence[str], conf: Path = FILES) -> Swept:
+    """The records of a sweep's cells.
+
+    Args:
+        words: of its command line, as `python -m bench -m` takes them.
+        conf: the folder that describes data sets and protocols.
 
     Raises:
-        BenchError: the store cannot be read.
+        BenchError: a word is wrong, or the store cannot be read.
     """
-    found: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for digest in store.digests(runs):
-        record = store.find(runs, digest, report=lambda sentence: print(sentence, file=sys.stderr))
-        if record is None or len(record["tried"]) < 2 or record["selection"] == "oracle_test":
+    compose.register(words)
+    found = Swept()
+    loaded: dict[str, Ratings | BenchError] = {}
+    for job in compose.jobs(compose.read(["-m", *words])):
+        config = compose.composed(job)
+        key = (config.protocol.name, config.dataset.name, config.method.name)
+        name = f"{key[2]} on {key[1]}, protocol {key[0]}"
+        place = repr((config.data_dir, config.dataset))
+        if place not in loaded:
+            try:
+                loaded[place] = cells.load(config)
+            except BenchError as error:
+                loaded[place] = error
+                found.notes.append(str(error))
+        ratings = loaded[place]
+        if isinstance(ratings, BenchError):
+            found.absent.append(name)
             continue
-        key = (record["protocol"]["name"], record["dataset"]["name"], record["method"]["name"])
-        if "plan" not in record or any(_differs(record, each, conf) for each in ("protocol", "dataset")):
-            continue
-        if key not in found or _rank(record) > _rank(found[key]):
-            found[key] = {**record, "digest": digest}
+        digest = cells.prepare(config, ratings).digest
+        runs = Path(config.results) / "runs"
+        record = find_record(runs, digest, report=lambda sentence: print(sentence, file=sys.stderr))
+        if record is None:
+            found.absent.append(name)
+        elif len(record.tried) < 2 or not record.plan or record.selection == "oracle_test":
+            found.notes.append(f"{name}: nothing was chosen on validation, so there is no winner.")
+        elif strange := next((each for each in ("dataset", "protocol") if _differs(record, each, conf)), ""):
+            found.notes.append(f"{name}: its {strange} is not as conf/{strange} has it, so it is no winner.")
+        else:
+            found.records[key] = record
     return found
 
 
@@ -52,159 +98,137 @@ def swept(runs: Path, conf: Path = CONF) -> dict[tuple[str, str, str], dict[str,
 _BUDGET = {"screening_seeds", "selection_seeds", "untuned_sweep"}
 
 
-def _differs(record: dict[str, Any], group: str, conf: Path) -> bool:
+def _differs(record: Record, group: str, conf: Path) -> bool:
     """Whether a record's protocol or data set has other values than its file in `conf/` (lists aside)."""
-    file = conf.parent / group / f"{record[group]['name']}.yaml"
+    values: dict[str, Any] = getattr(record, group)
+    file = conf / group / f"{values['name']}.yaml"
     if not file.is_file():
         return False
     given: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-    plain = {name: value for name, value in given.items() if isinstance(value, int | float | bool)}
-    return any(record[group].get(name) != value for name, value in plain.items() if name not in _BUDGET)
+    numbers = {name: value for name, value in given.items() if isinstance(value, int | float | bool)}
+    return any(values.get(name) != value for name, value in numbers.items() if name not in _BUDGET)
 
 
-def _rank(record: dict[str, Any]) -> tuple[int, str]:
-    return len(record["tried"]), record["provenance"]["finished"]
-
-
-def configuration(record: dict[str, Any]) -> str:
+def configuration(record: Record) -> str:
     """The YAML of a winner; it holds for the whole configuration, so that it can set the sweep too."""
-    stages = ", ".join(
-        f"{stage['name']} {stage['tried']} × {stage['seeds']} seeds" for stage in record["plan"]
-    )
-    mean = _mean(record["validation"]["auc"])
+    stages = ", ".join(f"{stage.name} {stage.tried} × {stage.seeds} seeds" for stage in record.plan)
+    mean = sum(record.validation.auc) / len(record.validation.auc)
     lines = [
         "# @package _global_",
-        f"# Mean validation AUC {mean:.4f} over {len(record['seeds'])} seeds; the first of "
-        f"{len(record['tried'])} points",
-        f"# by {record['selection']} ({stages}). Found by:",
+        f"# Mean validation AUC {mean:.4f} over {len(record.seeds)} seeds; the first of "
+        f"{len(record.tried)} points",
+        f"# by {record.selection} ({stages}). Found by:",
         f"#   {_command(record)}",
         *(f"# {sentence}" for sentence in gaps(record)),
         "# and written by `python -m bench.tuned`.",
         "sweep: {name: none, stages: []}",
-        f"tuned_points: {len(record['tried'])}",
+        f"tuned_points: {len(record.tried)}",
         "method:",
-        *(f"  {name}: {_plain(value)}" for name, value in (given(record) | record["selected"]).items()),
+        *(f"  {name}: {plain(value)}" for name, value in (given(record) | record.selected).items()),
     ]
     return "\n".join(lines) + "\n"
 
 
-def given(record: dict[str, Any]) -> dict[str, Any]:
+def given(record: Record) -> dict[str, Any]:
     """The method's fields that a sweep left alone at another value than the files of `conf/` give them.
 
     They came with its command line (`method.loss=mse`, `+tuned=...`), and the winner is none without them.
     """
-    key = record["method"]["name"]
-    if key not in methods.names():
+    protocol, dataset, method = record.cell
+    if method not in methods.names():
         return {}  # a method from a file of its own, whose defaults are not in `conf/`
     compose.register()
-    names = (f"{group}={record[group]['name']}" for group in ("protocol", "dataset", "method"))
-    default = vars(compose.composed(list(names)).method)
-    own = {name: value for name, value in record["method"].items() if name in default and name != "name"}
+    names = (f"protocol={protocol}", f"dataset={dataset}", f"method={method}")
+    default = vars(compose.composed(names).method)
     return {
         name: value
-        for name, value in own.items()
-        if value != default[name] and name not in record["selected"]
+        for name, value in record.method.items()
+        if name in default and name != "name" and name not in record.selected and value != default[name]
     }
 
 
-def _command(record: dict[str, Any]) -> str:
-    names = {key: record[key]["name"] for key in ("protocol", "dataset", "method")}
-    default = " ".join(["python -m bench", *(f"{key}={name}" for key, name in names.items())])
-    return record["provenance"]["command"] or f"{default} sweep={record['sweep']}"
+def _command(record: Record) -> str:
+    protocol, dataset, method = record.cell
+    default = f"python -m bench protocol={protocol} dataset={dataset} method={method} sweep={record.sweep}"
+    return record.provenance.command or default
 
 
-def gaps(record: dict[str, Any]) -> list[str]:
+def gaps(record: Record) -> list[str]:
     """Sentences about what is missing from a sweep."""
     found = []
-    lost = {tuple(each["point"].values()) for each in record["tried"] if each["validation_auc"] is None}
+    lost = {tuple(each.point.values()) for each in record.tried if each.validation_auc is None}
     if lost:
-        found.append(f"{len(lost)} of {len(record['tried'])} points have no mean: a training diverged.")
-    for stage in record["plan"]:
-        if stage["points"] and stage["tried"] < stage["points"]:
+        found.append(f"{len(lost)} of {len(record.tried)} points have no mean: a training diverged.")
+    for stage in record.plan:
+        if stage.points and stage.tried < stage.points:
             found.append(
-                f"Stage {stage['name']} tried {stage['tried']} of {stage['points']} points: the lists have "
-                "no more."
+                f"Stage {stage.name} tried {stage.tried} of {stage.points} points: the lists have no more."
             )
     return found
 
 
-def points(record: dict[str, Any], arrays: dict[str, Any]) -> list[list[str]]:
-    """The lines of a sweep's CSV, its header first: one for each training."""
-    names = list(record["grid"])
-    stages = [stage["name"] for stage in record["plan"]]
-    rows = []
-    for number, place in enumerate(arrays["trial_point"]):
-        point = record["tried"][place]["point"]
-        batch_size = point.get("batch_size", record["method"]["batch_size"])
-        steps_per_epoch = -(-record["counts"]["biased"] // batch_size)
-        auc = float(arrays["trial_auc"][number])
-        held_out = float(arrays["trial_held_out"][number])
-        rows.append(
-            [
-                stages[arrays["trial_stage"][number]],
-                *(_plain(point[name]) for name in names),
-                str(arrays["trial_seed"][number]),
-                f"{auc:.6f}" if auc == auc else "",
-                f"{held_out:.6f}" if held_out == held_out else "",
-                f"{arrays['trial_step'][number] / steps_per_epoch:.2f}",
-                f"{arrays['trial_seconds'][number]:.2f}",
-            ]
-        )
-    header = ["stage", *names, "seed", "validation_auc", "held_out_auc", "epoch", "seconds"]
-    return [header, *rows]
+def places(method: str, dataset: str, protocols: Sequence[str], conf: Path = CONF) -> list[str]:
+    """Where the tuned point of a cell may stand, as `+tuned=` takes it, the first that is there counting.
 
-
-def _plain(value: Any) -> str:
-    # YAML reads 1e-05 as a string; a float with a point it reads as a number.
-    return f"{value:.12f}".rstrip("0").rstrip(".") or "0" if isinstance(value, float) else str(value)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-def write(file: Path, text: str) -> None:
-    """Writes a file whole or not at all.
-
-    Raises:
-        BenchError: it cannot be written.
+    A published point comes before one of one's own, and for each the protocols in their order.
     """
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(temporary, file)
-    except OSError as error:
-        raise BenchError(f"{file} cannot be written: {error.strerror or error}.") from error
+    names = [f"{folder}{protocol}/{dataset}/{method}" for folder in ("", f"{OWN}/") for protocol in protocols]
+    return [name for name in names if (conf / f"{name}.yaml").is_file()]
+
+
+def _write(found: Swept, conf: Path, sweeps: Path, publish: bool) -> int:
+    """Writes winners and points, says so, and returns the exit status."""
+    folder = "" if publish else OWN
+    for (protocol, dataset, method), record in sorted(found.records.items()):
+        name = f"{protocol}/{dataset}/{method}"
+        write_text(conf / folder / f"{name}.yaml", configuration(record))
+        Points.of_record(record).write(sweeps / folder / f"{name}.csv")
+        for sentence in gaps(record):
+            print(f"{method} on {dataset}, protocol {protocol}: {sentence}")
+    for sentence in found.notes:
+        print(sentence)
+    if found.absent:
+        shown = ", ".join(found.absent[:3]) + (", …" if len(found.absent) > 3 else "")
+        print(f"{len(found.absent)} cells of this sweep have no record here ({shown}).")
+    n = len(found.records)
+    print(f"{n} winner{'' if n == 1 else 's'} written to {conf / folder}, their sweeps to {sweeps / folder}.")
+    if n and not publish:
+        protocol, dataset, method = min(found.records)
+        print(f"Start from one by +tuned={OWN}/{protocol}/{dataset}/{method}; what is published stays.")
+    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    import io
-
     parser = argparse.ArgumentParser(
-        prog="python -m bench.tuned", description="Writes the winners and the points of all sweeps."
+        prog="python -m bench.tuned", description="Writes the winners and the points of a sweep."
     )
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
-    parser.add_argument("--sweeps", type=Path, default=Path("results/sweep"), metavar="DIR")
+    parser.add_argument("--methods", default=METHODS, help="as the sweep's method=")
+    parser.add_argument("--datasets", default=DATASETS, help="as its dataset=")
+    parser.add_argument("--protocols", default="table", help="as its protocol=")
+    parser.add_argument("--sweep", default="paper", help="its name in conf/sweep")
+    parser.add_argument("--publish", action="store_true", help="write the repository's own points")
+    parser.add_argument("--results", type=Path, metavar="DIR", help="where the records lie")
+    parser.add_argument("--sweeps", type=Path, metavar="DIR", help="by default RESULTS/sweep")
     parser.add_argument("--conf", type=Path, default=CONF, metavar="DIR")
-    given = parser.parse_args(arguments)
-    try:
-        found = swept(given.results / "runs", given.conf)
-        for (protocol, dataset, method), record in sorted(found.items()):
-            write(given.conf / protocol / dataset / f"{method}.yaml", configuration(record))
-            text = io.StringIO()
-            csv.writer(text, lineterminator="\n").writerows(
-                points(record, store.read_arrays(given.results / "runs", record["digest"]))
-            )
-            write(given.sweeps / protocol / dataset / f"{method}.csv", text.getvalue())
-            for sentence in gaps(record):
-                print(f"{method} on {dataset}, protocol {protocol}: {sentence}")
-    except BenchError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(f"{len(found)} winners written to {given.conf}, their sweeps to {given.sweeps}.")
-    return 0
+    parser.add_argument("overrides", nargs="*", help="others of the sweep's command line")
+
+    def work(given: argparse.Namespace) -> int:
+        words = [
+            *(f"method={given.methods}", f"dataset={given.datasets}", f"protocol={given.protocols}"),
+            *(f"sweep={given.sweep}", *given.overrides),
+            *([] if given.results is None else [f"results={given.results}"]),
+        ]
+        found = swept(words, given.conf.parent)
+        results = given.results or Path(_value(given.overrides, "results") or "results")
+        return _write(found, given.conf, given.sweeps or results / "sweep", given.publish)
+
+    return command(parser, work, arguments)
+
+
+def _value(words: Sequence[str], name: str) -> str:
+    """The last value that a command line gives a field; "" for none."""
+    return next((word.partition("=")[2] for word in reversed(words) if word.startswith(f"{name}=")), "")
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ from pathlib import Path
 
 from bench import reproduce
 from bench.errors import BenchError
+from bench.files import write_text as write
 from bench.gate import compare as gate
 from bench.records import store
-from bench.tuned import write
 
 PROFILE = ("+profile=quick",)
 DATASETS = "coat,synthetic"

@@ -29,10 +29,10 @@ import methods
 from bench import cell as cells
 from bench import compose
 from bench.errors import BenchError
+from bench.files import write_text as write
 from bench.records import store
 from bench.study.variants import values
 from bench.table.statistics import holm, paired, wilcoxon
-from bench.tuned import write
 
 REFERENCE = "mf"
 METRICS = ("ideal_loss", "auc", "ndcg")

@@ -23,9 +23,9 @@ from scipy.stats import spearmanr
 from tabulate import tabulate
 
 from bench.errors import BenchError
+from bench.files import write_text as write
 from bench.table.frame import ALPHA, TOLERANCE, Frame, Line, load
 from bench.table.statistics import holm, paired, wilcoxon
-from bench.tuned import write
 
 TEMPLATE = Path(__file__).with_suffix(".md")
 OWN = ("ultd_tp", "ultd_jl")  # the paper's own rows

@@ -34,9 +34,9 @@ from tqdm import tqdm
 from bench import cell as cells
 from bench import compose
 from bench.errors import BenchError, nearest
+from bench.files import write_text as write
 from bench.records import store
 from bench.table.statistics import bootstrap_median, holm, paired, wilcoxon
-from bench.tuned import write
 
 CONF = compose.CONF / "study"
 RESULTS = Path("results/study")

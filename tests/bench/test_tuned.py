@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
 from bench import cell as cells
 from bench import compose, tuned
+from bench.compose import compose as groups
+from bench.records.points import Points, plain
+from bench.records.record import Record
 
 SIZES = (
     *("dataset.n_users=50", "dataset.n_items=40", "dataset.ratings_per_user=10"),
@@ -20,64 +21,131 @@ SIZES = (
 TINY = ("dataset=synthetic", *SIZES, "engine.max_epochs=3", "seeds=3", "dataset.selection_seeds=3")
 
 
+SWEEP = ("grid.learning_rate=[0.01,0.1]", "grid.weight_decay=[1e-5,0.01]")
+
+
+def asked(results: Path, conf: Path, *more: str) -> list[str]:
+    """The command line that looks for the winner of IPS."""
+    where = ("--results", str(results), "--conf", str(conf / "tuned"), "--sweep", "default")
+    return [*where, "--datasets", "synthetic", "--methods", "ips", *more, *TINY[1:], *SWEEP]
+
+
+def described(folder: Path) -> Path:
+    """A copy of `conf/` without tuned points, in which the generated data set is as small as here."""
+    conf = folder / "conf"
+    shutil.copytree(compose.CONF, conf, ignore=shutil.ignore_patterns("tuned"))
+    file = conf / "dataset" / "synthetic.yaml"
+    own = OmegaConf.load(file)
+    own.update({word.split("=")[0].removeprefix("dataset."): int(word.split("=")[1]) for word in SIZES})
+    OmegaConf.save(own, file)
+    return conf
+
+
 def test_a_winner_is_written_and_found_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     compose.register()
-    sweep = ("method=ips", "grid.learning_rate=[0.01,0.1]", "grid.weight_decay=[1e-5,0.01]")
-    config = compose.composed([*TINY, *sweep])
+    words = (*TINY, "method=ips", *SWEEP)
+    config = compose.composed(words)
     ratings = cells.load(config)
-    found = cells.run(cells.prepare(config, ratings), tmp_path / "runs")
-    conf = tmp_path / "conf"
-    shutil.copytree(compose.CONF, conf, ignore=shutil.ignore_patterns("tuned"))
-    file = conf / "dataset" / "synthetic.yaml"
-    arguments = ["--results", str(tmp_path), "--sweeps", str(tmp_path / "sweep")]
+    found = Record.from_json(cells.run(cells.prepare(config, ratings, words), tmp_path / "runs"))
     # A sweep of a data set that is not as its file describes it is no sweep of that data set's.
-    assert tuned.main([*arguments, "--conf", str(conf / "tuned")]) == 0
-    assert "0 winners written" in capsys.readouterr().out
-    own = OmegaConf.load(file)
-    own.update({word.split("=")[0].removeprefix("dataset."): int(word.split("=")[1]) for word in SIZES})
-    OmegaConf.save(own, file)
-    assert tuned.main([*arguments, "--conf", str(conf / "tuned")]) == 0
-    assert "1 winners written" in capsys.readouterr().out
+    assert tuned.main(asked(tmp_path, compose.CONF, "--sweeps", str(tmp_path / "none"))) == 0
+    assert "its dataset is not as conf/dataset has it" in capsys.readouterr().out
+    conf = described(tmp_path)
+    assert tuned.main(asked(tmp_path, conf)) == 0
+    assert "1 winner written" in capsys.readouterr().out
 
-    rows = list(csv.DictReader((tmp_path / "sweep/table/synthetic/ips.csv").open()))
-    assert len(rows) == 4 * 3 and {row["stage"] for row in rows} == {"quick"}
-    means: dict[tuple[float, float], list[float]] = {}
-    for row in rows:
-        point = (float(row["learning_rate"]), float(row["weight_decay"]))
-        means.setdefault(point, []).append(float(row["held_out_auc"]))
-    best = max(means, key=lambda point: np.mean(means[point]))
-    assert best == (found["selected"]["learning_rate"], found["selected"]["weight_decay"])
+    swept = Points.read(tmp_path / "sweep/own/table/synthetic/ips.csv")
+    assert len(swept.trainings) == 4 * 3 and {each.stage for each in swept.trainings} == {"quick"}
+    best = swept.ranked()[0]
+    assert best.values == (found.selected["learning_rate"], found.selected["weight_decay"])
 
-    monkeypatch.setattr(compose, "CONF", conf)
-    again = compose.composed([*TINY, "method=ips", "+tuned=table/synthetic/ips"])
+    monkeypatch.setattr(groups, "CONF", conf)
+    again = compose.composed([*TINY, "method=ips", "+tuned=own/table/synthetic/ips"])
     cell = cells.prepare(again, ratings)
     assert len(cell.points) == 1
-    record = cells.run(cell, tmp_path / "runs")
-    assert record["points"] == 4
-    assert record["test"] == found["test"]
+    record = Record.from_json(cells.run(cell, tmp_path / "runs"))
+    assert record.points == 4
+    assert record.test == found.test
     # A cell that chose nothing is no sweep, so the winner stays.
-    before = (conf / "tuned/table/synthetic/ips.yaml").read_text()
-    assert tuned.main([*arguments, "--conf", str(conf / "tuned")]) == 0
-    assert (conf / "tuned/table/synthetic/ips.yaml").read_text() == before
+    before = (conf / "tuned/own/table/synthetic/ips.yaml").read_text()
+    assert tuned.main(asked(tmp_path, conf)) == 0
+    assert (conf / "tuned/own/table/synthetic/ips.yaml").read_text() == before
+
+
+def test_only_the_sweep_that_was_asked_for_is_written_and_a_published_point_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conf = described(tmp_path)
+    published = conf / "tuned/table/synthetic/ips.yaml"
+    published.parent.mkdir(parents=True)
+    published.write_text("published\n")
+    compose.register()
+    # Beside the sweep, a toy run of another row and a smaller sweep of the same row lie in the store.
+    for words in (
+        (*TINY, "method=ips", *SWEEP),
+        (*TINY, "method=mf", *SWEEP),
+        (*TINY, "method=ips", *SWEEP[:1], "grid.weight_decay=[0.01]"),
+    ):
+        config = compose.composed(words)
+        cells.run(cells.prepare(config, cells.load(config), words), tmp_path / "runs")
+    assert tuned.main(asked(tmp_path, conf)) == 0
+    assert published.read_text() == "published\n"
+    written = {file.relative_to(conf / "tuned").as_posix() for file in (conf / "tuned").rglob("*.yaml")}
+    assert written == {"table/synthetic/ips.yaml", "own/table/synthetic/ips.yaml"}
+    assert "the first of 4 points" in (conf / "tuned/own/table/synthetic/ips.yaml").read_text()
+    # The maintainer's way.
+    assert tuned.main(asked(tmp_path, conf, "--publish")) == 0
+    assert "the first of 4 points" in published.read_text()
+    assert (tmp_path / "sweep/table/synthetic/ips.csv").is_file()
+    # A cell of the sweep that has not been trained is named.
+    capsys.readouterr()
+    arguments = asked(tmp_path, conf)
+    arguments[arguments.index("ips")] = "ips,dr"
+    assert tuned.main(arguments) == 0
+    assert "1 cells of this sweep have no record here (dr on synthetic, protocol table)." in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_published_point_comes_before_one_of_ones_own(tmp_path: Path) -> None:
+    def put(*names: str) -> list[str]:
+        for name in names:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / f"{name}.yaml").touch()
+        return tuned.places("mf", "coat", ("text", "table"), tmp_path)
+
+    assert put() == []
+    assert put("own/table/coat/mf") == ["own/table/coat/mf"]
+    assert put("own/text/coat/mf") == ["own/text/coat/mf", "own/table/coat/mf"]
+    assert put("table/coat/mf")[0] == "table/coat/mf"
+    assert put("text/coat/mf")[:2] == ["text/coat/mf", "table/coat/mf"]
+
+
+def test_the_published_files_are_as_they_are_written() -> None:
+    """Every value in them is spelt as the writer spells it, so that writing them anew changes no byte."""
+    files = sorted(tuned.CONF.glob("*/*/*.yaml"))  # those of one's own lie deeper
+    assert len(files) > 50
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        document = OmegaConf.to_container(OmegaConf.load(file))
+        head, _, tail = text.partition("method:\n")
+        assert tail == "".join(f"  {name}: {plain(value)}\n" for name, value in document["method"].items())
+        assert head.splitlines()[-2:] == [
+            "sweep: {name: none, stages: []}",
+            f"tuned_points: {document['tuned_points']}",
+        ]
+        assert head.splitlines()[-3] == "# and written by `python -m bench.tuned`."
 
 
 def test_a_winner_keeps_what_its_command_line_fixed(tmp_path: Path) -> None:
     compose.register()
     words = (*TINY, "method=mf", "method.loss=mse", "sweep=none", "grid.learning_rate=[0.01,0.1]")
     config = compose.composed(words)
-    record = cells.run(cells.prepare(config, cells.load(config), words), tmp_path / "runs")
+    record = Record.from_json(cells.run(cells.prepare(config, cells.load(config), words), tmp_path / "runs"))
     assert tuned.given(record) == {"loss": "mse"}
     written = OmegaConf.create(tuned.configuration(record))
-    assert written.method == {"loss": "mse", "learning_rate": record["selected"]["learning_rate"]}
-    record["method"]["name"] = "method_of_an_extra_file"
+    assert written.method == {"loss": "mse", "learning_rate": record.selected["learning_rate"]}
+    record.method["name"] = "method_of_an_extra_file"
     assert tuned.given(record) == {}
-
-
-def test_numbers_are_written_as_yaml_reads_them() -> None:
-    assert tuned._plain(1e-05) == "0.00001"
-    assert tuned._plain(0.0) == "0"
-    assert tuned._plain(10.0) == "10"
-    assert tuned._plain("bce") == "bce"
-    assert tuned._plain(True) == "True"
