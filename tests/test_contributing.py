@@ -12,6 +12,7 @@ import pytest
 
 from bench import cell as cells
 from bench import compose
+from bench.compose import groups
 
 ROOT = Path(__file__).parents[1]
 TOY = ROOT / "tests" / "extra" / "toy_method.py"
@@ -33,7 +34,7 @@ def test_the_examples_yaml_sets_its_default_and_its_grid(
     conf = tmp_path / "conf"
     shutil.copytree(compose.CONF, conf)
     (conf / "method" / "toy_method.yaml").write_text(block("yaml"), encoding="utf-8")
-    monkeypatch.setattr(compose, "CONF", conf)
+    monkeypatch.setattr(groups, "CONF", conf)
     words = [f"methods.extra=[{TOY}]", "method=toy_method", "dataset=synthetic"]
     compose.register(words)
     config = compose.composed(words)

@@ -17,23 +17,25 @@ def main(
     work: Callable[[argparse.Namespace], int | None],
     arguments: Sequence[str] | None = None,
     stopped: str = "Stopped.",
+    failed: int = 1,
 ) -> int:
     """Parses a command line and does its work; returns the exit status.
 
     Args:
-        work: returns an exit status, or None for 0. Its BenchError becomes one sentence and status 1, unless
+        work: returns an exit status, or None for 0. Its BenchError becomes one sentence, unless
             `BENCH_DEBUG=1` asks for the traceback.
         arguments: by default those of the process.
         stopped: the sentence after Ctrl-C.
+        failed: exit status of a BenchError.
     """
-    given = parser.parse_args(arguments)
+    given = parser.parse_intermixed_args(arguments)  # options may stand between words
     try:
         return work(given) or 0
     except BenchError as error:
         if debugging():
             raise
         print(error, file=sys.stderr)
-        return 1
+        return failed
     except KeyboardInterrupt:
         if debugging():
             raise

@@ -1,5 +1,5 @@
 """The regression gate: `python -m bench.gate BASELINE.csv NEW.csv`. Needs neither torch nor data."""
 
-from bench.gate.compare import main
+from bench.gate.tell import main
 
 __all__ = ["main"]

@@ -1,6 +1,6 @@
 """`python -m bench.gate`."""
 
-from bench.gate.compare import main
+from bench.gate.tell import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

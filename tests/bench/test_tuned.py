@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from bench import cell as cells
 from bench import compose, tuned
-from bench.compose import compose as groups
+from bench.compose import groups
 from bench.records.points import Points, plain
 from bench.records.record import Record
 

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 import methods
 from bench import cell as cells
 from bench import compose, data
+from bench.compose import groups
 from bench.config import Config
 from bench.errors import BenchError
 
@@ -127,7 +128,7 @@ def test_fields_that_nobody_reads_are_refused() -> None:
 
 def test_a_tuned_point_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(compose.CONF, tmp_path / "conf", ignore=shutil.ignore_patterns("tuned"))
-    monkeypatch.setattr(compose, "CONF", tmp_path / "conf")
+    monkeypatch.setattr(groups, "CONF", tmp_path / "conf")
     with pytest.raises(BenchError, match="There is no field 'tuned'"):
         composed("+tuned=table/coat/ips")
     folder = tmp_path / "conf" / "tuned" / "table" / "coat"

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bench
-from bench import table
-from bench.gate import compare as gate
+from bench import gate, table
+from bench.gate import tables
+from bench.gate.compare import compare, compare_files
 
 HEADER = table.HEADER.split(",")
 # Mean and standard deviation over 4 seeds: 2 standard errors are the standard deviation.
@@ -59,7 +60,7 @@ def written(file: Path, change: dict[tuple[str, str, str, str], Any] | None = No
 def verdicts(folder: Path, change: dict[tuple[str, str, str, str], Any]) -> tuple[int, dict[str, str]]:
     """Exit status, and the verdicts on the lines that are shown by default."""
     old, new = written(folder / "old.csv"), written(folder / "new.csv", change)
-    found = gate.compare_files(old, new)
+    found = compare_files(old, new)
     status = gate.main([str(old), str(new)])
     return status, {f"{each.path} {each.metric}": each.verdict for each in found.shown}
 
@@ -136,8 +137,8 @@ def test_a_new_spread_does_not_widen_the_tolerance(tmp_path: Path) -> None:
 @given(st.floats(0.0, 0.2), st.integers(1, 20), st.floats(-0.2, 0.2))
 def test_the_tolerance_by_its_formula(std: float, n: int, difference: float) -> None:
     key = ("table", "synthetic", "mf", "auc", "", "")
-    old, new = (gate.Value(0.5 + move, std / n**0.5) for move in (0, difference))
-    (change,) = gate.compare({key: old}, {key: new}).changes
+    old, new = (tables.Mean(0.5 + move, std / n**0.5) for move in (0, difference))
+    (change,) = compare({key: old}, {key: new}).changes
     assert change.tolerance == pytest.approx(max(0.004, 2 * std / n**0.5))
     if abs(difference) > change.tolerance + 1e-6:
         assert change.verdict == ("better" if difference > 0 else "worse")
@@ -150,7 +151,7 @@ def test_most_seeds_that_shift_fail_where_it_is_strict(tmp_path: Path) -> None:
 
     def seeds(file: Path, *values: float) -> None:
         lines = [f"table,synthetic,ips,{seed},auc,,{value!r}" for seed, value in enumerate(values)]
-        gate.seeds_file(file).write_text("\n".join([table.SEEDS_HEADER, *lines]) + "\n")
+        tables.seeds_file(file).write_text("\n".join([table.SEEDS_HEADER, *lines]) + "\n")
 
     seeds(old, 0.70, 0.71, 0.72, 0.73)
     for values, strict in (
@@ -160,12 +161,12 @@ def test_most_seeds_that_shift_fail_where_it_is_strict(tmp_path: Path) -> None:
         ((0.7009, 0.7109, 0.7209, 0.7309), 0),  # rounding
     ):
         seeds(new, *values)
-        assert gate.main([str(old), str(new)]) == 0 and not gate.compare_files(old, new).shown
+        assert gate.main([str(old), str(new)]) == 0 and not compare_files(old, new).shown
         assert gate.main([str(old), str(new), "--strict"]) == strict
     seeds(new, 0.70, 0.70, 0.74, 0.72)
-    (found,) = gate.compare_files(old, new, strict=True).failing
+    (found,) = compare_files(old, new, strict=True).failing
     assert (found.path, found.metric, found.verdict) == ("table/synthetic/ips", "auc", "shifted")
-    gate.seeds_file(new).write_text(table.SEEDS_HEADER + "\ntable,synthetic,ips,0,auc,,x\n")
+    tables.seeds_file(new).write_text(table.SEEDS_HEADER + "\ntable,synthetic,ips,0,auc,,x\n")
     assert gate.main([str(old), str(new), "--strict"]) == 2
 
 
@@ -261,14 +262,14 @@ def test_github_is_told_the_ten_worst_and_escapes(
 
 def test_costs_warn_and_never_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old, new = written(tmp_path / "old.csv"), written(tmp_path / "new.csv")
-    cells = [f"table,synthetic,{name}" for name in ("mf", "ips", "dr")]
+    cells = [("table", "synthetic", name) for name in ("mf", "ips", "dr")]
 
     def costs(file: Path, *numbers: tuple[float, float]) -> None:
-        lines = [
-            f"{cell},{seconds},{seconds},{memory}"
+        found = {
+            cell: tables.Cost(seconds, seconds, memory)
             for cell, (seconds, memory) in zip(cells, numbers, strict=True)
-        ]
-        gate.cost_file(file).write_text("\n".join([gate.COST_HEADER, *lines]) + "\n")
+        }
+        tables.write_costs(tables.cost_file(file), found)
 
     costs(old, (10, 300), (10, 300), (10, 300))
     costs(new, (19, 300), (19, 390), (25, 300))  # a slower machine; memory that grew a little
@@ -300,7 +301,7 @@ def test_costs_warn_and_never_fail(tmp_path: Path, capsys: pytest.CaptureFixture
             "line 2: metric is 'rmse', but the gate knows auc, ndcg, recall, ideal_loss only",
         ),
         ("synthetic,,ips", "synthetic,,mf", "line 6: table synthetic mf auc is there twice"),
-        ("0.650000,", "", "line 5: there are not as many fields as columns"),
+        ("0.650000,", "", "line 5: expected 18 columns"),
     ],
 )
 def test_a_wrong_file_is_one_sentence_and_status_2(
@@ -318,9 +319,9 @@ def test_a_wrong_file_is_one_sentence_and_status_2(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "does not exist"),
+        (None, "cannot be read: No such file"),
         (b"", "has no column 'protocol'"),
-        (b"\xff\xfe\x00\x00,\x80", "cannot be read as CSV"),
+        (b"\xff\xfe\x00\x00,\x80", "is not a CSV file"),
         ((table.HEADER + "\n").encode(), "has no lines below its header"),
     ],
 )
@@ -352,6 +353,6 @@ def test_the_committed_tables_can_be_compared() -> None:
     results = Path(bench.__file__).parents[1] / "results"
     file = str(results / "table1" / "table1.csv")
     assert gate.main([file, file]) == 0
-    baseline = gate.read(results / "gate" / "baseline.csv")
+    baseline = tables.read_table(results / "gate" / "baseline.csv")
     assert {key[1] for key, value in baseline.items() if value} >= {"synthetic"}
-    assert gate.read_costs(gate.cost_file(results / "gate" / "baseline.csv"))
+    assert tables.read_costs(tables.cost_file(results / "gate" / "baseline.csv"))

@@ -1,6 +1,6 @@
 """`make gate` on a tiny generated set: quiet where nothing changed, and what is planted is caught.
 
-`tests/bench/test_gate_catches.py` does the same with the real profile (`make gate-test`).
+`test_gate_catches.py` does the same with the real profile (`make gate-test`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from bench.cell import trainer
 from bench.data.split import Split, split
 from bench.engine.part import minimise
 from bench.errors import BenchError
-from bench.gate import compare as gate
-from bench.gate import quick
+from bench.gate import quick, tables
+from bench.gate.compare import compare_files
 from methods.ips import IPS
 
 ROWS = "mf,ips,mf_combine"
@@ -36,7 +36,9 @@ def baseline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("baseline")
     compose.register()
     options = ["--datasets", "synthetic", "--methods", ROWS, "--jobs", "1"]
-    quick.update(folder / "baseline.csv", quick.train(folder / "scratch", options, TINY)[0])
+    tables.replace_baseline(
+        folder / "baseline.csv", quick.train_profile(folder / "scratch", options, TINY)[0]
+    )
     yield folder / "baseline.csv"
 
 
@@ -55,7 +57,7 @@ def status(baseline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
 
 def failing(folder: Path, baseline: Path) -> set[str]:
     """Method and metric of the lines that failed in the last run."""
-    found = gate.compare_files(baseline, folder / "new.csv", strict=True).failing
+    found = compare_files(baseline, folder / "new.csv", strict=True).failing
     return {f"{each.key[2]} {each.key[3]}" for each in found}
 
 
@@ -70,7 +72,7 @@ def test_it_trains_afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (tmp_path / name).write_text("old")
     monkeypatch.setattr(reproduce, "main", lambda _: 1)
     with pytest.raises(BenchError, match="could not be trained"):
-        quick.train(tmp_path, [], [])
+        quick.train_profile(tmp_path, [], [])
     assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
 
 
@@ -115,7 +117,7 @@ def test_what_the_spread_of_the_seeds_hides_is_caught(
 
     monkeypatch.setattr(metrics.Ranking, "__init__", late)
     assert status() == 1
-    found = gate.compare_files(baseline, tmp_path / "new.csv", strict=True).failing
+    found = compare_files(baseline, tmp_path / "new.csv", strict=True).failing
     assert {(each.key[3], each.verdict) for each in found} == {("ndcg", "shifted")}
 
 
@@ -132,47 +134,49 @@ def test_a_leak_of_the_test_ratings_is_caught(
 
 
 def test_an_update_keeps_a_data_set_that_is_absent(tmp_path: Path) -> None:
-    def table(file: Path, *lines: tuple[str, str, str]) -> Path:
+    def made(file: Path, *lines: tuple[str, str, str]) -> Path:
         with file.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(["dataset", "method", "mean"])
             writer.writerows(lines)
-        costs = [gate.COST_HEADER, *(f"table,{each[0]},{each[1]},1,1,{each[2]}" for each in lines if each[2])]
-        gate.cost_file(file).write_text("\n".join(costs) + "\n")
+        costs = {
+            ("table", each[0], each[1]): tables.Cost(1.0, 1.0, float(each[2])) for each in lines if each[2]
+        }
+        tables.write_costs(tables.cost_file(file), costs)
         seeds = ["dataset,value", *(f"{each[0]},{each[2]}" for each in lines if each[2])]
-        gate.seeds_file(file).write_text("\n".join(seeds) + "\n")
+        tables.seeds_file(file).write_text("\n".join(seeds) + "\n")
         return file
 
-    old = table(tmp_path / "old.csv", ("coat", "mf", ".7"), ("synthetic", "mf", ".6"))
-    new = table(
+    old = made(tmp_path / "old.csv", ("coat", "mf", ".7"), ("synthetic", "mf", ".6"))
+    new = made(
         tmp_path / "new.csv", ("coat", "mf", ""), ("synthetic", "mf", ".5"), ("synthetic", "ips", ".5")
     )
-    assert quick.update(old, new) == ["coat"]
+    assert tables.replace_baseline(old, new) == ["coat"]
     assert old.read_text() == "dataset,method,mean\ncoat,mf,.7\nsynthetic,mf,.5\nsynthetic,ips,.5\n"
-    for beside in (gate.cost_file, gate.seeds_file):
+    for beside in (tables.cost_file, tables.seeds_file):
         assert [line[-2:] for line in beside(old).read_text().splitlines()[1:]] == [".7", ".5", ".5"]
     first = tmp_path / "first.csv"
-    assert quick.update(first, new) == [] and first.read_text() == new.read_text()
+    assert tables.replace_baseline(first, new) == [] and first.read_text() == new.read_text()
 
 
 def test_an_update_says_what_changed(
     baseline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mine = tmp_path / "baseline.csv"
-    for file in (baseline, gate.seeds_file(baseline), gate.cost_file(baseline)):
+    for file in (baseline, tables.seeds_file(baseline), tables.cost_file(baseline)):
         (tmp_path / file.name).write_text(file.read_text())
     before = mine.read_text()
     mine.write_text(before.replace(",ips,auc,,,0.", ",ips,auc,,,0.9"))
     assert mine.read_text() != before
     table = baseline.parent / "scratch" / "new.csv"
-    monkeypatch.setattr(quick, "train", lambda *_: (table, 0))
+    monkeypatch.setattr(quick, "train_profile", lambda *_: (table, 0))
     assert quick.main(["--update", "--baseline", str(mine)]) == 0
     said = capsys.readouterr().out
     assert said.count("worse") == 2 and "table/synthetic/ips" in said  # the line, and the sentence
     assert mine.read_text() == before
     assert quick.main(["--update", "--baseline", str(mine), "seeds=2"]) == 2
     assert "leave out rows and overrides" in capsys.readouterr().err
-    monkeypatch.setattr(quick, "train", lambda *_: (table, 1))
+    monkeypatch.setattr(quick, "train_profile", lambda *_: (table, 1))
     assert quick.main(["--update", "--baseline", str(mine)]) == 2
     assert "some failed" in capsys.readouterr().err
 
@@ -189,7 +193,7 @@ def test_a_cell_that_fails_is_gone(
 
     monkeypatch.setattr(cells, "run", run)
     assert status("--json") == 1
-    found = gate.compare_files(baseline, tmp_path / "new.csv", strict=True).failing
+    found = compare_files(baseline, tmp_path / "new.csv", strict=True).failing
     assert {(each.key[2], each.verdict) for each in found} == {("ips", "gone")}
 
 

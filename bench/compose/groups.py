@@ -1,0 +1,85 @@
+"""Hydra's groups: their types, which come from the code, and the names of the files in `conf/`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import field, make_dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+import methods
+from bench import data
+from bench.config import Config, ProtocolConfig, SweepConfig
+from bench.engine.method import MethodConfig
+from bench.errors import BenchError
+from bench.files import CONF
+
+GROUPS = ("protocol", "dataset", "method", "sweep")  # of which a cell has one each
+_EXTRA = "methods.extra"
+
+
+def register(arguments: Sequence[str] = ()) -> None:
+    """Enters all types into Hydra's store, those of `methods.extra` on the command line included.
+
+    Raises:
+        BenchError: an extra method cannot be loaded.
+    """
+    store = ConfigStore.instance()
+    store.store(group="schema", name="config", node=Config)
+    store.store(group="schema/protocol", name="protocol", node=ProtocolConfig)
+    store.store(group="schema/sweep", name="sweep", node=SweepConfig)
+    for name in data.names():
+        store.store(group="schema/dataset", name=name, node=data.config_class(name))
+    for path in _extra_files(arguments):
+        methods.load_extra(path)
+    for key in methods.names():
+        node = _schema(key)
+        store.store(group="schema/method", name=key, node=node)
+        if not (CONF / "method" / f"{key}.yaml").is_file():
+            # A method needs no YAML: then the defaults of its dataclass are its configuration.
+            store.store(group="method", name=key, node=node)
+
+
+def _schema(key: str) -> type:
+    """A method's configuration as a type of Hydra's: its fields, its name and its grids."""
+    config = methods.get(key).Config
+    # These follow the data set unless the command line or the method's own files say otherwise.
+    types = {"batch_size": int, "embedding_size": int, "learning_rate": float, "weight_decay": float}
+    bases = config.__mro__[: config.__mro__.index(MethodConfig)]
+    own = {name for base in bases for name in vars(base).get("__annotations__", {})}
+    sizes = [
+        (name, kind, field(default=cast(Any, "${dataset.%s}" % name)))  # noqa: UP031
+        for name, kind in types.items()
+        if name not in own
+    ]
+    more: list[Any] = [
+        ("name", str, field(default=key)),
+        # Of `sweep: default` and of `sweep: paper`, which takes the short one where there is no long one.
+        ("grid", dict[str, list[Any]], field(default_factory=dict)),
+        ("long_grid", dict[str, list[Any]], field(default_factory=dict)),
+    ]
+    return make_dataclass(f"{key}_schema", [*sizes, *more], bases=(config,), kw_only=True)
+
+
+def options(group: str) -> list[str]:
+    """The names in a group of `conf/`, and methods that have no file there."""
+    names = {file.stem for file in (CONF / group).glob("*.yaml")}
+    return sorted(names | set(methods.names() if group == "method" else []))
+
+
+def _extra_files(words: Sequence[str]) -> list[Path]:
+    given = [word for word in words if word.split("=", 1)[0].lstrip("+") == _EXTRA]
+    if not given:
+        return []
+    try:
+        value = OverridesParser.create().parse_override(given[-1]).value()
+    except HydraException:
+        value = None
+    files = [value] if isinstance(value, str) else value
+    if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+        raise BenchError(f"{given[-1]} is not a list of files, such as {_EXTRA}=[my_method.py].")
+    return [Path(file) for file in files]

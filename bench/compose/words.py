@@ -1,0 +1,106 @@
+"""The words of a command line: which of them are overrides, and what each says by itself."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, Override
+from hydra.errors import HydraException
+
+from bench.compose.groups import GROUPS, options
+from bench.errors import BenchError
+
+_MULTIRUN = ("-m", "--multirun")
+# Hydra's options, and those of them that take the next word as their value.
+_ALONE = {
+    *("--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", *_MULTIRUN),
+    *("--shell-completion", "-sc"),
+}
+_WITH_VALUE = {
+    *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"),
+    *("--config-dir", "-cd", "--experimental-rerun", "--info", "-i"),
+}
+
+
+def read(words: Sequence[str]) -> list[str]:
+    """The words of a command line as Hydra is to get them, after a check of each by itself.
+
+    `-m` may stand anywhere, and `grid.FIELD=[...]` adds a list for any field, which Hydra spells
+    `++grid.FIELD=[...]`.
+
+    Raises:
+        BenchError: a word is no override, or cannot be meant.
+    """
+    multirun = any(word in _MULTIRUN or word.startswith("hydra.mode=MULTIRUN") for word in words)
+    flags = [word for word in words if word in _MULTIRUN]
+    rest = [word for word in words if word not in _MULTIRUN]
+    for before, word in zip(["", *rest], rest, strict=False):
+        if word.startswith("-"):
+            if word.split("=")[0] not in _ALONE | _WITH_VALUE:
+                raise BenchError(f"There is no option {word}: overrides have no dashes, such as seeds=20.")
+        elif before not in _WITH_VALUE:
+            _check_word(word, multirun)
+    return [*flags, *(f"++{word}" if word.startswith("grid.") else word for word in rest)]
+
+
+def swept(words: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """Those overrides of one job of a multirun in which its jobs differ, or all of them if none does."""
+    given = [parsed(word) for word in words if "=" in word and not word.startswith("-")]
+    keys = {override.key_or_group for override in given if override.is_sweep_override()}
+    own = [word for word in overrides if parsed(word).key_or_group in keys]
+    return [word.removeprefix("++") for word in own or overrides]
+
+
+def jobs(words: Sequence[str]) -> list[list[str]]:
+    """The overrides of each job of a multirun, in Hydra's order."""
+    choices = []
+    for word in words:
+        if word.startswith("-") or "=" not in word or word.lstrip("+~").startswith("hydra"):
+            continue
+        override = parsed(word)
+        key, value = override.get_key_element(), override.value()
+        if not override.is_sweep_override():
+            choices.append([word])
+        elif isinstance(value, Glob):
+            choices.append([f"{key}={name}" for name in value.filter(options(override.key_or_group))])
+        elif override.is_discrete_sweep():
+            choices.append([f"{key}={each}" for each in override.sweep_string_iterator()])
+    return [list(job) for job in itertools.product(*choices)]
+
+
+def parsed(word: str) -> Override:
+    """A word as Hydra reads it.
+
+    Raises:
+        BenchError: it is no override.
+    """
+    try:
+        override = OverridesParser.create().parse_override(word)
+    except HydraException as error:
+        raise BenchError(
+            f"{word} cannot be read: write each override as one word FIELD=VALUE, such as seeds=20, and in "
+            "quotation marks where the shell knows its characters."
+        ) from error
+    if not override.key_or_group:
+        raise BenchError(f"{word} names no field: write FIELD=VALUE, such as seeds=20.")
+    return override
+
+
+def _check_word(word: str, multirun: bool) -> None:
+    override = parsed(word)
+    key, value = override.key_or_group, override.value()
+    if override.is_sweep_override() and not multirun:
+        raise BenchError(
+            f"{word} names several values: add -m to run each of them, or write a list as [a,b]."
+        )
+    group, _, name = key.partition(".")
+    if group in GROUPS and name == "name":
+        raise BenchError(f"{key} is not to be set: choose another {group} by {group}={value}.")
+    if isinstance(value, Glob) and key in GROUPS:
+        known = options(key)
+        if not value.filter(known):
+            raise BenchError(f"{word} matches no {key}: the choices are {', '.join(known)}.")
+    if key == "results" and value in ("", None):
+        raise BenchError("results names no folder: leave it out, or give one.")
