@@ -11,7 +11,6 @@ cells have 20 seeds, the others the configuration's 10.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import re
@@ -34,10 +33,11 @@ from bench.config import Config
 from bench.data import Ratings
 from bench.engine.members import device_of
 from bench.errors import BenchError, MissingData, NotApplicable, nearest
+from bench.files import write_all
 from bench.records import store
 from bench.report.page import page
-from bench.table import frame
-from bench.table.files import files, write_files
+from bench.table import files, load_results
+from bench.table.manifest import Dataset, Listed, Manifest, Row
 
 DATASETS = ("coat", "yahoo_r3", "kuairec", "synthetic")  # in the table's order
 PROTOCOLS = ("table", "text")
@@ -88,7 +88,6 @@ def run(plan: Plan, jobs: int) -> tuple[list[dict[str, Any]], list[str]]:
     """
     listed: list[dict[str, Any]] = []
     waiting: list[tuple[int, Task]] = []  # place in `listed`
-    implemented = set(methods.names())
     for protocol in plan.protocols:
         for dataset in plan.datasets:
             why = _absent(plan, protocol, dataset)
@@ -97,7 +96,7 @@ def run(plan: Plan, jobs: int) -> tuple[list[dict[str, Any]], list[str]]:
             for method in plan.rows:
                 entry = {"protocol": protocol, "dataset": dataset, "method": method}
                 listed.append({**entry, "cell": None, "missing": why})
-                if why is None and method in implemented:
+                if why is None:
                     overrides = _overrides(plan, protocol, dataset, method)
                     task = Task(protocol, dataset, method, overrides, plan.deadline)
                     answer = look_up(task)
@@ -216,22 +215,23 @@ def _untuned_sweep(dataset: str) -> str:
     return compose.composed([f"dataset={dataset}"]).dataset.untuned_sweep
 
 
-def rows(plan: Plan) -> list[dict[str, Any]]:
+def rows(plan: Plan) -> list[Row]:
     """What the table prints about its rows."""
-    implemented = set(methods.names())
     described = []
     for key in plan.rows:
-        kind = methods.get(key) if key in implemented else None
+        kind = methods.get(key)
+        of_suite = key in methods.rows()
+        extra = kind.__module__.startswith("extra_methods.")  # a file from outside (`methods.load_extra`)
         described.append(
-            {
-                "method": key,
-                "title": key if kind is None else kind.title,
-                "uses_unbiased": None if kind is None else kind.uses_unbiased,
-                "control": key in methods.CONTROLS if kind is None else kind.control,
-                "implemented": kind is not None,
+            Row(
+                method=key,
+                title=kind.title,
+                uses_unbiased=kind.uses_unbiased,
+                control=kind.control,
                 # What the table calls the best baseline is one of the paper's, not its own method.
-                "baseline": key in methods.ROWS and key not in methods.OWN,
-            }
+                baseline=key in methods.ROWS and key not in methods.OWN,
+                guest=not of_suite and (extra or not kind.control),
+            )
         )
     return described
 
@@ -242,25 +242,21 @@ def write_list(results: Path, plan: Plan, listed: list[dict[str, Any]]) -> None:
     Raises:
         BenchError: the folder cannot be written.
     """
-    described = []
+    datasets = []
     for name in plan.datasets:
         config = compose.composed(_overrides(plan, plan.protocols[0], name, REFERENCE)).dataset
-        described.append({"dataset": name, "title": config.title, "k": config.k})
-    document = {
-        "protocols": list(plan.protocols),
-        "datasets": described,
-        "rows": rows(plan),
-        "reference": REFERENCE,
-        "cells": listed,
-    }
-    file = results / "table1" / "cells.json"
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, file)
-    except OSError as error:
-        raise BenchError(f"{file} cannot be written: {error.strerror or error}.") from error
+        datasets.append(Dataset(dataset=name, title=config.title, k=config.k))
+    manifest = Manifest(
+        protocols=list(plan.protocols),
+        datasets=datasets,
+        rows=rows(plan),
+        reference=REFERENCE,
+        cells={
+            (entry["protocol"], entry["dataset"], entry["method"]): Listed(entry["cell"], entry["missing"])
+            for entry in listed
+        },
+    )
+    manifest.write(results / "table1")
 
 
 def _chosen(given: str, known: Sequence[str], what: str) -> tuple[str, ...]:
@@ -303,9 +299,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         jobs = given.jobs or (1 if device_of(some.engine).type == "cuda" else os.cpu_count() or 1)
         listed, failures = run(plan, jobs)
         write_list(results, plan, listed)
-        numbers = frame.load(results)
+        numbers = load_results(results)
         texts = {**files(numbers), "index.html": page(numbers, results)}
-        for file in write_files(results / "table1", texts):
+        for file in write_all(results / "table1", texts):
             print(file)
         n = sum(entry["cell"] is not None for entry in listed)
         print(f"{n} of {len(listed)} cells are filled; the table names the reason of every other.")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bench.errors import BenchError
 from bench.records import store
 from bench.report.svg import thinned
-from bench.table.frame import Line
+from bench.table.lines import Line
 
 Floats = NDArray[np.float64]
 

@@ -22,6 +22,8 @@ import numpy as np
 from scipy.stats import rankdata
 
 from bench.errors import BenchError
+from bench.files import write_all
+from bench.records.metric import IDEAL_LOSS
 from bench.report import svg as draw
 from bench.report.details import (
     Details,
@@ -35,18 +37,12 @@ from bench.report.details import (
     statistics,
     sweep,
 )
-from bench.table import render, write_files
-from bench.table.frame import (
-    ALPHA,
-    IDEAL_LOSS,
-    PAPER,
-    TOLERANCE,
-    Comparison,
-    Frame,
-    Line,
-    UserComparison,
-    load,
-)
+from bench.table import PAPER, layout, load_results
+from bench.table import html as table_html
+from bench.table.comparisons import SeedComparison, UserComparison
+from bench.table.frame import Frame
+from bench.table.layout import Group
+from bench.table.lines import ALPHA, TOLERANCE, Line
 from bench.table.statistics import smallest_p
 
 _ASSETS = Path(__file__).resolve().with_name("assets")
@@ -63,13 +59,13 @@ def build(results: Path, paper: Path = PAPER) -> str:
     Raises:
         BenchError: see `bench.table.frame.load`; or a record or a sweep's file cannot be read.
     """
-    return page(load(results, paper), results)
+    return page(load_results(results, paper=paper), results)
 
 
 def page(frame: Frame, results: Path) -> str:
     """The page of a frame."""
     protocols = frame.manifest.protocols
-    groups = {protocol: render.groups(frame, protocol) for protocol in protocols}
+    groups = {protocol: layout.groups(frame, protocol) for protocol in protocols}
     parts = _Parts(frame, results)
     sections = [
         ("verdict", "At a glance", _verdict(frame, groups)),
@@ -130,7 +126,7 @@ def _filters(frame: Frame) -> str:
 # --- At a glance --------------------------------------------------------------------------------------
 
 
-def _verdict(frame: Frame, groups: Mapping[str, Sequence[render.Group]]) -> str:
+def _verdict(frame: Frame, groups: Mapping[str, Sequence[Group]]) -> str:
     """What holds, what does not and how sure that is, in three sentences and a heat map."""
     compared = [line for line in frame.lines if line.within is not None]
     facts = [_agreement(compared), _claim(frame), _certainty(frame, compared)]
@@ -169,7 +165,7 @@ def _claim(frame: Frame) -> tuple[str, str, str]:
         own = not line.row.baseline and not line.row.control
         if each.against != "best baseline" or line.protocol != protocol or not own:
             continue
-        if line.metric == IDEAL_LOSS[0]:
+        if line.metric == IDEAL_LOSS.key:
             continue  # no column of the paper's
         names.append(line.row.title)
         place = (line.dataset.dataset, line.metric)
@@ -208,12 +204,12 @@ def _certainty(frame: Frame, compared: Sequence[Line]) -> tuple[str, str, str]:
     )
 
 
-def _heat(frame: Frame, groups: Sequence[render.Group]) -> str:
+def _heat(frame: Frame, groups: Sequence[Group]) -> str:
     """Our means minus the paper's numbers as a coloured table; empty where none is comparable."""
     found = [group for group in groups if group.compared]
     if not found:
         return ""
-    columns = [(group, metric) for group in found for metric in group.metrics if metric != IDEAL_LOSS[0]]
+    columns = [(group, metric) for group in found for metric in group.metrics if metric != IDEAL_LOSS.key]
     rows = []
     for row in frame.manifest.rows:
         lines = [group.lines[row.method, metric] for group, metric in columns]
@@ -233,7 +229,7 @@ def _heat(frame: Frame, groups: Sequence[render.Group]) -> str:
         for group in found
     )
     heads = "".join(
-        f'<th scope="col">{html.escape(render.heading(m, group.dataset.k))}</th>' for group, m in columns
+        f'<th scope="col">{html.escape(layout.heading(m, group.dataset.k))}</th>' for group, m in columns
     )
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="Differences from the paper">'
@@ -255,14 +251,14 @@ def _heat_cell(line: Line) -> str:
     check = " ✓" if line.within else ""
     return (
         f'<td class="{kind}" style="--s:{share:.2f}" title="ours {line.mean:.3f}{std}, paper {line.paper}">'
-        f"{render.signed(line.delta)}{check}</td>"
+        f"{layout.signed(line.delta)}{check}</td>"
     )
 
 
 # --- The table ----------------------------------------------------------------------------------------
 
 
-def _table(frame: Frame, groups: Mapping[str, Sequence[render.Group]]) -> str:
+def _table(frame: Frame, groups: Mapping[str, Sequence[Group]]) -> str:
     reference = html.escape(frame.title(frame.manifest.reference))
     parts = [
         "<p>Press a number to open its record: configuration, seeds, curves, the points tried, and the "
@@ -275,12 +271,12 @@ def _table(frame: Frame, groups: Mapping[str, Sequence[render.Group]]) -> str:
         found = groups[protocol]
         mine = [line for line in frame.lines if line.protocol == protocol]
         parts.append(
-            f'<div data-protocol="{html.escape(protocol)}"><p>{html.escape(render.agreement(mine))}</p>'
+            f'<div data-protocol="{html.escape(protocol)}"><p>{html.escape(layout.agreement(mine))}</p>'
             f'<div class="scroll" tabindex="0" role="region" aria-label="Table 1, protocol '
-            f'{html.escape(protocol)}">{render.html_table(frame, found, live=True)}</div>'
-            f"{render.html_footnotes(found)}</div>"
+            f'{html.escape(protocol)}">{table_html.table(frame, found, live=True)}</div>'
+            f"{table_html.footnotes(found)}</div>"
         )
-    items = "".join(f"<li>{html.escape(item)}</li>" for item in render.reading(frame))
+    items = "".join(f"<li>{html.escape(item)}</li>" for item in layout.reading(frame))
     return (
         "".join(parts) + f'<details><summary>How to read it</summary><ul class="key">{items}</ul></details>'
     )
@@ -292,7 +288,7 @@ def _table(frame: Frame, groups: Mapping[str, Sequence[render.Group]]) -> str:
 def _forests(frame: Frame) -> str:
     """Paired differences of every row, over seeds and over users."""
     blocks = []
-    seeds: dict[tuple[str, str, str, str], list[Comparison]] = {}
+    seeds: dict[tuple[str, str, str, str], list[SeedComparison]] = {}
     for each in frame.comparisons:
         line = each.line
         key = (line.protocol, line.dataset.dataset, line.metric, each.against)
@@ -322,7 +318,7 @@ def _forests(frame: Frame) -> str:
 
 
 def _forest(
-    key: tuple[str, str, str, str], compared: Sequence[Comparison], users: Mapping[str, UserComparison]
+    key: tuple[str, str, str, str], compared: Sequence[SeedComparison], users: Mapping[str, UserComparison]
 ) -> str:
     protocol, dataset, metric, against = key
     first = compared[0]
@@ -330,8 +326,8 @@ def _forest(
     wanted = [each for each in compared if not each.line.row.control] or compared
     reach = max(max(abs(each.low), abs(each.high)) for each in wanted) * 1.05 or 1e-3
     scale = draw.Scale(-reach, reach, 6, 194)
-    better = "lower is better" if metric == IDEAL_LOSS[0] else "higher is better"
-    title = f"{first.line.dataset.title}, {render.heading(metric, first.line.dataset.k)}"
+    better = "lower is better" if metric == IDEAL_LOSS.key else "higher is better"
+    title = f"{first.line.dataset.title}, {layout.heading(metric, first.line.dataset.k)}"
     axis = draw.svg(
         200,
         16,
@@ -361,8 +357,8 @@ def _forest(
         body.append(
             f'<tr{rule}><th scope="row">{html.escape(row.title)}</th>'
             f"<td>{draw.svg(200, 18, strip, kind='strip')}</td>"
-            f"<td>{render.signed(each.median)} <small>[{render.signed(each.low)}, "
-            f"{render.signed(each.high)}]</small></td><td>{_p(each.p_holm)}</td>{over}</tr>"
+            f"<td>{layout.signed(each.median)} <small>[{layout.signed(each.low)}, "
+            f"{layout.signed(each.high)}]</small></td><td>{_p(each.p_holm)}</td>{over}</tr>"
         )
     over_head = '<th scope="col">Over users <small>p</small></th>' if metric in ("ndcg", "recall") else ""
     return (
@@ -379,7 +375,7 @@ def _forest(
 def _over_users(each: UserComparison) -> str:
     interval = f"[{each.low:+.4f}, {each.high:+.4f}]"
     return (
-        f'<td title="mean over {each.n} users {each.mean:+.4f} {interval}">{render.signed(each.mean)} '
+        f'<td title="mean over {each.n} users {each.mean:+.4f} {interval}">{layout.signed(each.mean)} '
         f"<small>{_p(each.p_holm)}</small></td>"
     )
 
@@ -616,7 +612,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     given = parser.parse_args(arguments)
     try:
-        for file in write_files(given.results / "table1", {"index.html": build(given.results)}):
+        for file in write_all(given.results / "table1", {"index.html": build(given.results)}):
             print(file)
     except BenchError as error:
         if os.environ.get("BENCH_DEBUG") == "1":

@@ -25,9 +25,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.errors import BenchError, nearest
+from bench.records.metric import IDEAL_LOSS
 from bench.report.details import Details, Sweep, by_value, details, held, statistics, sweep
-from bench.table import render
-from bench.table.frame import ALPHA, IDEAL_LOSS, TOLERANCE, Comparison, Frame, Line, load
+from bench.table import layout, load_results
+from bench.table.comparisons import SeedComparison
+from bench.table.frame import Frame
+from bench.table.layout import Group
+from bench.table.lines import ALPHA, TOLERANCE, Line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,7 +52,7 @@ def plots(frame: Frame, results: Path) -> dict[str, Callable[[], Figure]]:
     """Every plot that the frame and the records allow: name → what draws it."""
     found: dict[str, Callable[[], Figure]] = {}
     for protocol in frame.manifest.protocols:
-        groups = [group for group in render.groups(frame, protocol) if group.compared]
+        groups = [group for group in layout.groups(frame, protocol) if group.compared]
         if groups:
             found[f"deltas-{protocol}"] = lambda groups=groups: deltas(frame, groups)  # type: ignore[misc]
         for dataset in frame.manifest.datasets:
@@ -88,9 +92,9 @@ def plots(frame: Frame, results: Path) -> dict[str, Callable[[], Figure]]:
     return found
 
 
-def deltas(frame: Frame, groups: Sequence[render.Group]) -> Figure:
+def deltas(frame: Frame, groups: Sequence[Group]) -> Figure:
     """Our means minus the paper's numbers; framed where they are within the tolerance."""
-    columns = [(group, metric) for group in groups for metric in group.metrics if metric != IDEAL_LOSS[0]]
+    columns = [(group, metric) for group in groups for metric in group.metrics if metric != IDEAL_LOSS.key]
     rows = [
         row
         for row in frame.manifest.rows
@@ -108,9 +112,9 @@ def deltas(frame: Frame, groups: Sequence[render.Group]) -> Figure:
             face = (colour, 0.15 + 0.6 * share) if colour != "white" else colour
             edge = {"edgecolor": "black", "linewidth": 1.2} if line.within else {"edgecolor": "white"}
             axis.add_patch(_rectangle((x - 0.46, y - 0.44), 0.92, 0.88, facecolor=face, **edge))
-            text = render.signed(line.delta) + (" ✓" if line.within else "")
+            text = layout.signed(line.delta) + (" ✓" if line.within else "")
             axis.text(x, y, text, ha="center", va="center", fontsize=8)
-    titles = [f"{group.dataset.title}\n{render.heading(m, group.dataset.k)}" for group, m in columns]
+    titles = [f"{group.dataset.title}\n{layout.heading(m, group.dataset.k)}" for group, m in columns]
     axis.set_xticks(range(len(columns)), titles)
     axis.set_yticks(range(len(rows)), [row.title for row in rows])
     axis.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
@@ -123,9 +127,9 @@ def deltas(frame: Frame, groups: Sequence[render.Group]) -> Figure:
     return figure
 
 
-def forest(frame: Frame, compared: Sequence[Comparison]) -> Figure:
+def forest(frame: Frame, compared: Sequence[SeedComparison]) -> Figure:
     """Median paired differences with their bootstrap intervals, a panel for each metric and base."""
-    panels: dict[tuple[str, str], list[Comparison]] = {}
+    panels: dict[tuple[str, str], list[SeedComparison]] = {}
     for each in compared:
         panels.setdefault((each.against, each.line.metric), []).append(each)
     metrics = list(dict.fromkeys(metric for _, metric in panels))
@@ -163,7 +167,7 @@ def forest(frame: Frame, compared: Sequence[Comparison]) -> Figure:
         axis.axvline(0, color=GREY, linewidth=0.8, linestyle=":")
         axis.set_ylim(len(methods) - 0.5, -0.5)
         axis.set_yticks(range(len(methods)), methods if place[1] == metrics[0] else [""] * len(methods))
-        heading = render.heading(place[1], first.line.dataset.k)
+        heading = layout.heading(place[1], first.line.dataset.k)
         axis.set_title(f"{heading} minus {first.base.row.title}", fontsize=9)
         axis.set_xlim(-reach, reach)
     figure.suptitle(
@@ -277,7 +281,7 @@ def write(results: Path, names: Iterable[str], kind: str) -> list[Path]:
         import matplotlib
     except ImportError as error:
         raise BenchError("Plots need Matplotlib: pip install -e '.[plots]'.") from error
-    known = plots(load(results), results)
+    known = plots(load_results(results), results)
     wanted = list(names) or list(known)
     folder, written = results / "table1" / "plots", []
     for name in wanted:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.study import report as findings
-from bench.table import frame
+from bench.table import load_results
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 PARTS = ("findings", "table1")
@@ -53,7 +53,7 @@ def updated(readme: str, results: Path, dataset: str) -> str:
         OSError: the table cannot be read.
     """
     table = (results / "table1" / "table1.md").read_text(encoding="utf-8")
-    found = findings.columns(frame.load(results))
+    found = findings.columns(load_results(results))
     listed = "\n".join(f"{n}. {each}" for n, each in enumerate(findings.sentences(found), 1))
     texts = dict(zip(PARTS, (listed, excerpt(table, dataset)), strict=True))
     for part, text in texts.items():

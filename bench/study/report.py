@@ -23,8 +23,10 @@ from scipy.stats import spearmanr
 from tabulate import tabulate
 
 from bench.errors import BenchError
-from bench.files import write_text as write
-from bench.table.frame import ALPHA, TOLERANCE, Frame, Line, load
+from bench.files import write_text
+from bench.table import load_results
+from bench.table.frame import Frame
+from bench.table.lines import ALPHA, TOLERANCE, Line
 from bench.table.statistics import holm, paired, wilcoxon
 
 TEMPLATE = Path(__file__).with_suffix(".md")
@@ -497,7 +499,7 @@ def report(results: Path) -> str:
     Raises:
         BenchError: a file is absent or not as it was written.
     """
-    frame = load(results)
+    frame = load_results(results)
     found = columns(frame)
     if not found:
         raise BenchError("The table holds no numbers of real ratings to report on; `make table1` makes it.")
@@ -538,7 +540,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     given = parser.parse_args(arguments)
     try:
-        write(given.results / "REPORT.md", report(given.results))
+        write_text(given.results / "REPORT.md", report(given.results))
     except BenchError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,9 +1,9 @@
 """Records → lines → tests → Table 1 as CSV, Markdown, LaTeX and HTML: `python -m bench.table`.
 
-Needs neither torch nor data.
+manifest → frame (lines, comparisons, published) → claims, layout → files. Needs neither torch nor data.
 """
 
-from bench.table.files import HEADER, SEEDS_HEADER, build, main, write, write_files
-from bench.table.frame import PAPER, read_paper
+from bench.table.files import build, files, load_results, main, write
+from bench.table.frame import PAPER, load, read_paper
 
-__all__ = ["HEADER", "PAPER", "SEEDS_HEADER", "build", "main", "read_paper", "write", "write_files"]
+__all__ = ["PAPER", "build", "files", "load", "load_results", "main", "read_paper", "write"]

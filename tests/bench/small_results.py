@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from bench.records import store
+from bench.records.points import Points, Training
+from bench.table.manifest import Dataset, Listed, Manifest, Row
 
 SEEDS = list(range(8))
 
@@ -106,9 +108,26 @@ def make_arrays(protocol: str, dataset: str, method: str) -> dict[str, Any]:
     return arrays
 
 
+def make_sweep(file: Path, trainings: list[tuple[str, int, int]], seconds: float = 1.0) -> Path:
+    """A sweep's CSV file. trainings: stage, embedding size and seed of each; every one reaches .7."""
+    made = [
+        Training(
+            stage=stage,
+            point=(size,),
+            seed=seed,
+            validation_auc=0.7,
+            held_out_auc=0.7,
+            epoch=1.0,
+            seconds=seconds,
+        )
+        for stage, size, seed in trainings
+    ]
+    return Points(("embedding_size",), tuple(made)).write(file)
+
+
 def make_results(results: Path, change: Any = lambda cell, record: None) -> Path:
     """A small results folder. `change(cell, record)` may alter a record before it is stored."""
-    cells = []
+    cells = {}
     for protocol in ("table", "text"):
         for dataset in ("coat", "kuairec"):
             for method in ("mf", "ips", "dr", "ultd_jl", "item_mean"):
@@ -118,33 +137,26 @@ def make_results(results: Path, change: Any = lambda cell, record: None) -> Path
                     change(cell, record)
                     digest = hashlib.sha256(json.dumps(cell).encode()).hexdigest()[:20]
                     store.write(results / "runs", digest, record, make_arrays(protocol, dataset, method))
-                    cells.append({**cell, "cell": digest, "missing": None})
+                    listed = Listed(digest)
                 else:
-                    why = None if method == "ultd_jl" else f"No {dataset} | here."
-                    cells.append({**cell, "cell": None, "missing": why})
-    rows = [
-        {"method": "mf", "title": "MF", "uses_unbiased": "no", "control": False, "implemented": True},
-        {
-            "method": "ips",
-            "title": "IPS",
-            "uses_unbiased": "mean label",
-            "control": False,
-            "implemented": True,
-        },
-        {"method": "dr", "title": "DR", "uses_unbiased": "mean label", "control": False, "implemented": True},
-        {"method": "ultd_jl", "title": "JL", "uses_unbiased": "yes", "control": False, "implemented": False},
-        {"method": "item_mean", "title": "Mean", "uses_unbiased": "no", "control": True, "implemented": True},
-    ]
-    manifest = {
-        "cells": cells,
-        "rows": rows,
-        "datasets": [
-            {"dataset": "coat", "title": "Coat", "k": 5},
-            {"dataset": "kuairec", "title": "KuaiRec", "k": 50},
+                    trained_later = method == "ultd_jl" and (protocol, dataset) != ("text", "kuairec")
+                    listed = Listed(None, None if trained_later else f"No {dataset} | here.")
+                cells[protocol, dataset, method] = listed
+    manifest = Manifest(
+        protocols=["table", "text"],
+        datasets=[
+            Dataset(dataset="coat", title="Coat", k=5),
+            Dataset(dataset="kuairec", title="KuaiRec", k=50),
         ],
-        "protocols": ["table", "text"],
-        "reference": "mf",
-    }
-    (results / "table1").mkdir(parents=True, exist_ok=True)
-    (results / "table1" / "cells.json").write_text(json.dumps(manifest))
+        rows=[
+            Row(method="mf", title="MF", uses_unbiased="no"),
+            Row(method="ips", title="IPS", uses_unbiased="mean label"),
+            Row(method="dr", title="DR", uses_unbiased="mean label"),
+            Row(method="ultd_jl", title="JL", uses_unbiased="yes", baseline=False),
+            Row(method="item_mean", title="Mean", uses_unbiased="no", control=True),
+        ],
+        reference="mf",
+        cells=cells,
+    )
+    manifest.write(results / "table1")
     return results

@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bench
-from bench import gate, table
+from bench import gate
 from bench.gate import tables
 from bench.gate.compare import compare, compare_files
+from bench.table import csv_files
 
-HEADER = table.HEADER.split(",")
+HEADER = list(csv_files.TABLE.header)
 # Mean and standard deviation over 4 seeds: 2 standard errors are the standard deviation.
 LINES: dict[tuple[str, str, str, str], tuple[str, str]] = {
     ("synthetic", "mf", "auc", ""): ("0.700000", "0.002000"),  # below the floor of .004
@@ -151,7 +152,7 @@ def test_most_seeds_that_shift_fail_where_it_is_strict(tmp_path: Path) -> None:
 
     def seeds(file: Path, *values: float) -> None:
         lines = [f"table,synthetic,ips,{seed},auc,,{value!r}" for seed, value in enumerate(values)]
-        tables.seeds_file(file).write_text("\n".join([table.SEEDS_HEADER, *lines]) + "\n")
+        tables.seeds_file(file).write_text("\n".join([",".join(csv_files.SEEDS.header), *lines]) + "\n")
 
     seeds(old, 0.70, 0.71, 0.72, 0.73)
     for values, strict in (
@@ -166,7 +167,7 @@ def test_most_seeds_that_shift_fail_where_it_is_strict(tmp_path: Path) -> None:
     seeds(new, 0.70, 0.70, 0.74, 0.72)
     (found,) = compare_files(old, new, strict=True).failing
     assert (found.path, found.metric, found.verdict) == ("table/synthetic/ips", "auc", "shifted")
-    tables.seeds_file(new).write_text(table.SEEDS_HEADER + "\ntable,synthetic,ips,0,auc,,x\n")
+    tables.seeds_file(new).write_text(",".join(csv_files.SEEDS.header) + "\ntable,synthetic,ips,0,auc,,x\n")
     assert gate.main([str(old), str(new), "--strict"]) == 2
 
 
@@ -301,7 +302,7 @@ def test_costs_warn_and_never_fail(tmp_path: Path, capsys: pytest.CaptureFixture
             "line 2: metric is 'rmse', but the gate knows auc, ndcg, recall, ideal_loss only",
         ),
         ("synthetic,,ips", "synthetic,,mf", "line 6: table synthetic mf auc is there twice"),
-        ("0.650000,", "", "line 5: expected 18 columns"),
+        ("0.650000,", "", f"line 5: expected {len(HEADER)} columns"),
     ],
 )
 def test_a_wrong_file_is_one_sentence_and_status_2(
@@ -322,7 +323,7 @@ def test_a_wrong_file_is_one_sentence_and_status_2(
         (None, "cannot be read: No such file"),
         (b"", "has no column 'protocol'"),
         (b"\xff\xfe\x00\x00,\x80", "is not a CSV file"),
-        ((table.HEADER + "\n").encode(), "has no lines below its header"),
+        ((",".join(HEADER) + "\n").encode(), "has no lines below its header"),
     ],
 )
 def test_what_is_no_table_is_one_sentence(

@@ -24,7 +24,7 @@ from bench.records import store
 from bench.report import plots
 from bench.report.details import Details, Sweep, by_value, command, details, held, statistics, sweep
 from bench.report.svg import Scale, thinned
-from bench.table import frame
+from bench.table import load_results
 from tests.bench.small_results import SEEDS, make_results
 
 ROOT = Path(bench.__file__).parents[1]
@@ -146,7 +146,7 @@ def test_a_table_file_that_cannot_be_read_back_is_named(results: Path, tmp_path:
     clone = tmp_path / "results"
     shutil.copytree(results, clone, ignore=shutil.ignore_patterns("runs"))
     (clone / "table1" / "seeds.csv").write_text("protocol,dataset\ntable,coat\n")
-    with pytest.raises(BenchError, match=r"not as bench\.table writes them"):
+    with pytest.raises(BenchError, match=r"not as `python -m bench\.table` writes it"):
         report.build(clone)
 
 
@@ -181,7 +181,7 @@ def test_the_page_and_the_plots_need_neither_torch_nor_data() -> None:
 def test_the_committed_page_is_made_from_the_committed_table() -> None:
     """`make report` after every change of the table."""
     text = (ROOT / "results" / "table1" / "index.html").read_text(encoding="utf-8")
-    known = frame.load(ROOT / "results")
+    known = load_results(ROOT / "results")
     compared = [line.within for line in known.lines if line.within is not None]
     if compared:  # a run of one's own without the paper's data sets has nothing to compare
         assert f"{sum(compared)} of {len(compared)}</p>" in text
@@ -216,7 +216,7 @@ def test_the_command_makes_the_very_record(tmp_path: Path) -> None:
 
 
 def test_a_tuned_cell_tells_the_sweep_that_chose_it(results: Path, tmp_path: Path) -> None:
-    lines = frame.load(results).lines
+    lines = load_results(results).lines
     line = next(x for x in lines if (x.protocol, x.row.method, x.dataset.dataset) == ("text", "ips", "coat"))
     found = details(results / "runs", line.cell.digest)
     assert found is not None
@@ -321,7 +321,7 @@ def test_plots_name_their_command_and_repeat_themselves(
         "sensitivity-table-coat",
         "rates-table-coat",
     ]
-    assert set(names) <= set(plots.plots(frame.load(copy), copy))
+    assert set(names) <= set(plots.plots(load_results(copy), copy))
     first = [file.read_bytes() for file in plots.write(copy, names, "svg")]
     assert first == [file.read_bytes() for file in plots.write(copy, names, "svg")]
     for name, content in zip(names, first, strict=True):

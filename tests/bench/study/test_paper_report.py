@@ -15,9 +15,9 @@ from bench import table
 from bench.errors import BenchError
 from bench.study import report as findings
 from bench.study.report import Claim, Column
-from bench.table import frame
-from bench.table.frame import Cell, Dataset, Line, Row
-from tests.bench.small_results import make_results
+from bench.table.lines import CellResult, Line
+from bench.table.manifest import Dataset, Row
+from tests.bench.small_results import make_results, make_sweep
 
 N = 10
 
@@ -35,8 +35,8 @@ def column(dataset: str, metric: str, shifts: dict[str, float], paper: str = "0.
         rows[method] = Line(
             protocol="table",
             dataset=Dataset(dataset=dataset, title=dataset, k=5),
-            row=Row(method=method, title=method, uses_unbiased="no", control=False, implemented=True),
-            cell=Cell(digest=method, values={(metric, ""): values}),
+            row=Row(method=method, title=method, uses_unbiased="no", control=False),
+            cell=CellResult(digest=method, values={(metric, ""): values}),
             metric=metric,
             no_positive="",
             paper=paper,
@@ -50,7 +50,7 @@ def column(dataset: str, metric: str, shifts: dict[str, float], paper: str = "0.
 def test_what_holds_is_counted_from_the_tables_own_files(results: Path) -> None:
     lines = list(csv.DictReader(io.StringIO(table.build(results)["table1.csv"])))
     compared = [line for line in lines if line["within"]]
-    found = findings.columns(frame.load(results))
+    found = findings.columns(table.load_results(results))
     assert findings.counted(found) == (
         sum(line["within"] == "True" for line in compared),
         sum(line["method"] != "item_mean" for line in compared),
@@ -125,14 +125,17 @@ def test_the_naive_row_is_held_against_the_study_of_it(tmp_path: Path) -> None:
 def test_the_command(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (results / "study").mkdir()
     (results / "study" / "ultd.md").write_text("# Readings\n\nA table.\n")
-    sweep = results / "sweep" / "table" / "coat"
-    sweep.mkdir(parents=True)
-    (sweep / "mf.csv").write_text("stage,seed,seconds\nshared,0,1800\nshared,1,1800\n")
+    make_sweep(results / "sweep" / "table" / "coat" / "mf.csv", [("shared", 8, 0), ("shared", 8, 1)], 1800.0)
     assert findings.main(["--results", str(results)]) == 0
     text = (results / "REPORT.md").read_text()
     assert "### Readings" in text and "make study STUDY=bounds" in text and "$" not in text
     coat = next(line for line in text.splitlines() if line.startswith("| Coat") and "table" in line)
-    assert [field.strip() for field in coat.split("|")][5:9] == ["80", "shared 1 × 2", "2", "1.0"]
+    assert [field.strip() for field in coat.split("|")][5:9] == [
+        "80",
+        "shared 1 × 2; embedding sizes 8",
+        "2",
+        "1.0",
+    ]
     assert findings.main(["--results", str(results)]) == 0
     assert (results / "REPORT.md").read_text() == text
     assert findings.main(["--results", str(results / "nowhere")]) == 1

@@ -1,6 +1,6 @@
 """The table from records: a golden file, missing cells, honest comparisons, refusals.
 
-`PYTHONPATH=. python tests/bench/test_table.py` rewrites the golden files after an intended change.
+`PYTHONPATH=. python tests/bench/table/test_table.py` rewrites the golden files after an intended change.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import scipy.stats
 from bench import table
 from bench.errors import BenchError
 from bench.table.statistics import holm
-from tests.bench.small_results import SEEDS, make_record, make_results
+from tests.bench.small_results import SEEDS, make_record, make_results, make_sweep
 
 GOLDEN = Path(__file__).with_name("golden_table")
 CSV = ("table1.csv", "comparisons.csv", "users.csv", "provenance.csv")
@@ -60,9 +60,7 @@ def test_a_column_says_by_what_its_rows_were_tuned(results: Path) -> None:
     for method, more in (("mf", []), ("ips", [("shared", 16, 0), ("shared", 16, 1)])):
         file = results / "sweep" / "table" / "coat" / f"{method}.csv"
         file.parent.mkdir(parents=True, exist_ok=True)
-        rows = [["stage", "embedding_size", "seed", "validation_auc"]]
-        rows += [[stage, str(size), str(seed), ".7"] for stage, size, seed in stages + more]
-        file.write_text("".join(",".join(row) + "\n" for row in rows))
+        make_sweep(file, stages + more)
     said = "Tuned over (points × seeds): shared 2–3 × 2, confirm 1 × 6; embedding sizes 4, 8, 16."
     texts = table.build(results)
     assert texts["table1.md"].count(said) == 1 and said in texts["table1.html"]
@@ -102,7 +100,7 @@ def test_the_header_is_frozen_and_every_line_is_there(results: Path) -> None:
     text = table.build(results)["table1.csv"]
     assert text.splitlines()[0] == (
         "protocol,dataset,source,method,metric,k,no_positive,mean,std,n,"
-        "paper,delta,within,reference,p_value,p_holm,points,cell"
+        "paper,delta,within,reference,p_value,p_holm,points,cell,origin"
     )
     assert len(lines(results)) == len(text.splitlines()) - 1 == 2 * 2 * 5 * 7
 
@@ -219,7 +217,9 @@ def test_within_includes_its_edge(tmp_path: Path, mean: float, delta: str, withi
 def test_a_missing_cell_is_an_empty_line_and_a_footnote(results: Path) -> None:
     row = lines(results)["table", "kuairec", "dr", "ndcg", "skip"]
     assert (row["n"], row["k"], row["no_positive"]) == ("0", "50", "skip")
-    assert {row[name] for name in ("source", "mean", "std", "paper", "p_value", "points", "cell")} == {""}
+    assert {
+        row[name] for name in ("source", "mean", "std", "paper", "p_value", "points", "cell", "origin")
+    } == {""}
     page = table.build(results)["table1.md"]
     section = page.split("### KuaiRec")[1].split("## Protocol")[0]
     assert section.count("X<sup>") == 3 * 3
@@ -314,11 +314,12 @@ def test_a_tie_for_the_first_place_leaves_none_for_a_third(tmp_path: Path) -> No
     ("changed", "said"),
     [
         ({"seeds": [*SEEDS[:-1], 99]}, "7, 99"),
-        ({"seeds": SEEDS[:-1]}, "one value per seed"),
+        ({"seeds": SEEDS[:-1]}, "one auc for each seed"),
         ({"source": "other ratings"}, "their source is"),
         ({"method": {"name": "dr"}}, "table/coat/dr"),
         ({"points": None}, "lacks a field"),
-        ({"test": {"auc": []}}, "lacks a field"),
+        ({"test": {"auc": []}}, "one auc for each seed"),
+        ({"test": {}}, "has no auc"),
     ],
 )
 def test_records_that_do_not_fit_are_refused(tmp_path: Path, changed: dict[str, Any], said: str) -> None:

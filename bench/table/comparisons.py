@@ -1,0 +1,256 @@
+"""Every row against another of its column: over paired seeds, and over paired users.
+
+This is the only place where rows are tested; report, page and plots take their p-values from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import BenchError
+from bench.records import store
+from bench.table.lines import ALPHA, Line, find_line
+from bench.table.manifest import FAMILIES
+from bench.table.statistics import (
+    bootstrap_median,
+    holm,
+    mean_interval,
+    paired,
+    paired_users,
+    wilcoxon,
+    wilcoxon_normal,
+)
+
+REFERENCE, BEST_BASELINE = "reference", "best baseline"  # what a row is tested against
+
+UserKey = tuple[str, str, str]  # digest, digest of the base, metric
+UserNumbers = tuple[int, float, float, float, float]  # users, mean, low, high, p
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedComparison:
+    """A line tested against another of its column, over paired seeds.
+
+    against: REFERENCE, BEST_BASELINE or another word for the base. median, low, high: of the paired
+    differences, the line minus the base, with their bootstrap interval. p_holm: corrected within the family.
+    """
+
+    line: Line
+    base: Line
+    against: str
+    n: int
+    median: float
+    low: float
+    high: float
+    p_value: float
+    p_holm: float
+
+    @property
+    def sign(self) -> int:
+        """1 where the line is significantly above the base, -1 where it is below, else 0."""
+        return int(np.sign(self.median)) if self.p_holm < ALPHA else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserComparison:
+    """The same over paired users: it tells whether the trained models differ on other users, too.
+
+    n: users with a positive test rating. mean, low, high: of the users' differences, each averaged
+    over the seeds.
+    """
+
+    line: Line
+    base: Line
+    against: str
+    n: int
+    mean: float
+    low: float
+    high: float
+    p_value: float
+    p_holm: float
+
+
+# --- Over seeds ---------------------------------------------------------------------------------------
+
+
+def compare_seeds(lines: Sequence[Line], base: Line | None, against: str) -> list[SeedComparison]:
+    """Tests of a column's lines against one of them, with their effects; none where it has no values.
+
+    Raises:
+        BenchError: the seeds of two rows are not the same.
+    """
+    if base is None or not base.values:
+        return []
+    comparisons = []
+    for line, p_value, p_holm in _p_values(lines, base):
+        ours, theirs = _paired(line, base)
+        median, low, high = bootstrap_median(ours - theirs, seed=0)
+        comparisons.append(
+            SeedComparison(
+                line=line,
+                base=base,
+                against=against,
+                n=len(ours),
+                median=median,
+                low=low,
+                high=high,
+                p_value=p_value,
+                p_holm=p_holm,
+            )
+        )
+    return comparisons
+
+
+def enter_tests(lines: Sequence[Line], reference: str) -> None:
+    """Enters the tests against the reference into a column's lines.
+
+    Raises:
+        BenchError: the seeds of two rows are not the same.
+    """
+    base = find_line(lines, reference)
+    if base is not None and base.values:
+        for line, p_value, p_holm in _p_values(lines, base):
+            line.reference, line.p_value, line.p_holm = reference, p_value, p_holm
+
+
+def _p_values(lines: Sequence[Line], base: Line) -> list[tuple[Line, float, float]]:
+    """Tests every line of a column that has values against one of them: (line, p, p after Holm)."""
+    tested = [line for line in lines if line is not base and line.values and _pairable(line, base)]
+    p_values = []
+    for line in tested:
+        ours, theirs = _paired(line, base)
+        p_values.append(wilcoxon(ours - theirs, np.zeros(len(ours)))[0])
+    return list(zip(tested, p_values, corrected(tested, p_values), strict=True))
+
+
+def corrected(lines: Sequence[Line], p_values: Sequence[float]) -> list[float]:
+    """Holm's correction within the paper's rows, within the controls, and within rows of one's own.
+
+    Otherwise each control or row that somebody adds would weaken the tests of the paper's rows; with ten
+    seeds, whose smallest p is .00195, a family of 26 could not be significant at all.
+    """
+    adjusted = [1.0] * len(lines)
+    for family in FAMILIES:
+        members = [index for index, line in enumerate(lines) if line.row.family == family]
+        for index, p_holm in zip(members, holm([p_values[index] for index in members]), strict=True):
+            adjusted[index] = p_holm
+    return adjusted
+
+
+def _pairable(line: Line, base: Line) -> bool:
+    """A row trained here with other seeds than a published one is not tested against it."""
+    return line.cell.origin == base.cell.origin or line.values.keys() == base.values.keys()
+
+
+def _paired(line: Line, base: Line) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    try:
+        return paired(line.values, base.values)
+    except BenchError as error:
+        raise BenchError(_untestable(line, base, error)) from error
+
+
+def _untestable(line: Line, base: Line, error: BenchError) -> str:
+    return (
+        f"In {line.protocol}/{line.dataset.dataset}, {line.row.method} cannot be tested against "
+        f"{base.row.method}. {error}"
+    )
+
+
+# --- Over users ---------------------------------------------------------------------------------------
+
+
+class UserValues:
+    """The users' numbers in the records of one data set, each archive read once. runs: None for no store."""
+
+    def __init__(self, runs: Path | None) -> None:
+        self._runs = runs
+        self._archives: dict[str, Mapping[str, NDArray[Any]] | None] = {}
+
+    def of(self, line: Line) -> dict[int, tuple[NDArray[Any], NDArray[Any]]] | None:
+        """Seed → users and values; None where the record is not here or has no such arrays."""
+        digest = line.cell.digest
+        if digest not in self._archives:
+            self._archives[digest] = self._read(digest)
+        arrays = self._archives[digest]
+        if arrays is None or any(f"{line.metric}_{seed}" not in arrays for seed in line.values):
+            return None
+        return {seed: (arrays[f"users_{seed}"], arrays[f"{line.metric}_{seed}"]) for seed in line.values}
+
+    def _read(self, digest: str) -> Mapping[str, NDArray[Any]] | None:
+        if self._runs is None:
+            return None
+        try:
+            arrays = store.read_arrays(self._runs, digest)
+        except store.NoRecord:
+            return None
+        wanted = ("users_", "ndcg_", "recall_")
+        return {name: values for name, values in arrays.items() if name.startswith(wanted)}
+
+
+def compare_users(
+    lines: Sequence[Line],
+    base: Line | None,
+    against: str,
+    values: UserValues,
+    published: Mapping[UserKey, UserNumbers],
+) -> list[UserComparison]:
+    """A column's tests over users.
+
+    Lines whose users are known neither from a record nor from `published` are left out.
+
+    Raises:
+        BenchError: the seeds or the users of two rows are not the same.
+    """
+    if base is None or not base.values or not base.no_positive:
+        return []
+    tested, numbers = [], []
+    theirs = values.of(base)
+    for line in lines:
+        if line is base or not line.values or not _pairable(line, base):
+            continue
+        ours = values.of(line)
+        if ours is None or theirs is None:
+            known = published.get((line.cell.digest, base.cell.digest, line.metric))
+        else:
+            known = _over_users(line, base, ours, theirs)
+        if known is not None:
+            tested.append(line)
+            numbers.append(known)
+    adjusted = corrected(tested, [each[-1] for each in numbers])
+    return [
+        UserComparison(
+            line=line,
+            base=base,
+            against=against,
+            n=n,
+            mean=mean,
+            low=low,
+            high=high,
+            p_value=p_value,
+            p_holm=p_holm,
+        )
+        for line, (n, mean, low, high, p_value), p_holm in zip(tested, numbers, adjusted, strict=True)
+    ]
+
+
+def _over_users(line: Line, base: Line, ours: Any, theirs: Any) -> UserNumbers | None:
+    """None of fewer than two users. The numbers are rounded as the CSV prints them, so that they are the
+    same when they are read back from there."""
+    try:
+        differences = paired_users(ours, theirs)
+    except BenchError as error:
+        raise BenchError(_untestable(line, base, error)) from error
+    if len(differences) < 2:
+        return None
+    mean, low, high = map(_printed, mean_interval(differences))
+    return len(differences), mean, low, high, _printed(wilcoxon_normal(differences))
+
+
+def _printed(number: float) -> float:
+    return float(f"{number:.12g}")

@@ -1,0 +1,198 @@
+"""The paper's layout: what Markdown, LaTeX, HTML and terminal have in common.
+
+The order of the rows in blocks with a rule between them, the marks of the numbers, and the words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.records.metric import METRICS
+from bench.table.comparisons import BEST_BASELINE, REFERENCE
+from bench.table.frame import Frame
+from bench.table.lines import ALPHA, HERE, PUBLISHED, TOLERANCE, CellResult, Line, best_baseline, best_two
+from bench.table.manifest import FAMILIES, Dataset, Row
+from bench.table.statistics import smallest_p
+
+# What a protocol's `no_positive` does with users without a positive test rating, in words.
+NO_POSITIVE = {"skip": "are skipped", "one": "count NDCG 1 and Recall 0", "zero": "count 0"}
+DO_NOT_EDIT = "Made from the records by `python -m bench.table`; do not edit."
+
+
+BLOCKS = {"paper": "", "control": "Controls", "guest": "Own rows"}  # family → heading under its rule
+
+
+# --- Groups of columns --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Marks:
+    """How a number is set. best: of the column's best two. base: the best baseline.
+
+    differs: from the reference. differs_best: from the best baseline.
+    """
+
+    best: bool = False
+    base: bool = False
+    differs: bool = False
+    differs_best: bool = False
+
+    @property
+    def signs(self) -> str:
+        """The signs behind the number."""
+        return "†" * self.differs + "‡" * self.differs_best
+
+
+@dataclass(frozen=True)
+class Group:
+    """The columns of one data set under one protocol.
+
+    cell: any that has values, for what they share; None where there is none. reasons: why cells are
+    missing, in the order of their footnotes. tuning: see `Frame`.
+    """
+
+    protocol: str
+    dataset: Dataset
+    cell: CellResult | None
+    metrics: list[str]
+    lines: dict[tuple[str, str], Line]  # (method, metric)
+    marks: dict[tuple[str, str], Marks]
+    reasons: list[str]
+    tuning: str = ""
+
+    @property
+    def compared(self) -> list[bool]:
+        """Of every number of the paper's that is comparable: whether ours lies within the tolerance."""
+        return [line.within for line in self.lines.values() if line.within is not None]
+
+    @property
+    def seeds(self) -> str:
+        """The numbers of seeds; those of rows of one's own only where there are no others."""
+        return ", ".join(map(str, seed_numbers(list(self.lines.values()))))
+
+    @property
+    def caption(self) -> str:
+        """The conditions of the columns, in a sentence or two."""
+        if self.cell is None:
+            return ""
+        rule = NO_POSITIVE.get(self.cell.no_positive, self.cell.no_positive)
+        return (
+            f"{self.cell.source.rstrip('.')}. Positive: ≥ {self.cell.threshold:g}. "
+            f"Users without a positive test rating {rule}. K = {self.dataset.k}, n = {self.seeds}."
+            + (f" Tuned over (points × seeds): {self.tuning}." if self.tuning else "")
+        )
+
+
+def groups(frame: Frame, protocol: str) -> list[Group]:
+    """The column groups of a protocol."""
+    significant = {(each.against, id(each.line)) for each in frame.comparisons if each.sign}
+    made = []
+    for dataset in frame.manifest.datasets:
+        lines = frame.column_group(protocol, dataset)
+        ordered = [line for family in FAMILIES for line in lines.values() if line.row.family == family]
+        reasons = list(dict.fromkeys(line.missing for line in ordered if line.missing))
+        cell = next((line.cell for line in ordered if not line.cell.missing), None)
+        if cell is None:
+            made.append(Group(protocol, dataset, None, [], lines, {}, reasons))
+            continue
+        metrics = list(dict.fromkeys(metric for _, metric in lines))
+        marks = {}
+        for metric in metrics:
+            column = [line for (_, name), line in lines.items() if name == metric]
+            best, base = best_two(column), best_baseline(column)
+            for line in column:
+                marks[line.row.method, metric] = Marks(
+                    best=line.mean in best and line.row.family == "paper",
+                    base=line is base,
+                    differs=(REFERENCE, id(line)) in significant,
+                    differs_best=(BEST_BASELINE, id(line)) in significant,
+                )
+        tuning = frame.tuning.get((protocol, dataset.dataset), "")
+        made.append(Group(protocol, dataset, cell, metrics, lines, marks, reasons, tuning))
+    return made
+
+
+def blocks(frame: Frame) -> list[tuple[str, list[Row]]]:
+    """The rows in the table's order, in blocks with a rule between them: (heading of the block, rows)."""
+    families = [[row for row in frame.manifest.rows if row.family == family] for family in FAMILIES]
+    return [(BLOCKS[rows[0].family], rows) for rows in families if rows]
+
+
+def seed_numbers(lines: Sequence[Line]) -> list[int]:
+    """The numbers of seeds; those of rows of one's own only where there are no others."""
+    numbers = {len(line.values) for line in lines if line.values and not line.row.guest}
+    return sorted(numbers or {len(line.values) for line in lines if line.values})
+
+
+# --- Words --------------------------------------------------------------------------------------------
+
+
+def reading(frame: Frame) -> list[str]:
+    """How to read the table, sentence by sentence."""
+    items = [
+        "Mean ± standard deviation over n seeds; in parentheses the paper's number and our difference, "
+        f"with ✓ where it is within ±{TOLERANCE:g}.",
+        "Bold: the best two of a column. Underlined: the best baseline. Controls aside.",
+    ]
+    if any(line.p_holm is not None for line in frame.lines):
+        smallest = ", ".join(f"{smallest_p(n):.3g} for n = {n}" for n in seed_numbers(frame.lines))
+        items.append(
+            f"†: differs from {frame.title(frame.manifest.reference)}, ‡: from the column's best baseline; "
+            f"p < {ALPHA:g} in an exact, two-sided Wilcoxon signed-rank test over paired seeds, after Holm's "
+            "correction within the column (the rows of the paper one family, the controls another). Smallest "
+            f"attainable p, uncorrected: {smallest}; no mark does not mean equal."
+        )
+    items += [
+        "A: the unbiased ratings of training, and what a row knows of them.",
+        "Points: hyper-parameter points tried.",
+        "X: no number; the footnote says why.",
+    ]
+    if any(row.guest for row in frame.manifest.rows):
+        items.append(
+            "Own rows: none of the suite's; neither bold nor underlined, corrected as a family of their own."
+        )
+    if frame.mixed:
+        items.append(
+            f"Origin: `{HERE}` was trained in this checkout, `{PUBLISHED}` is as the suite publishes it."
+        )
+    return items
+
+
+def agreement(lines: Sequence[Line]) -> str:
+    """How many of the paper's numbers came out."""
+    compared = [line.within for line in lines if line.within is not None]
+    if not compared:
+        return "No number here is comparable with the paper's."
+    return f"{sum(compared)} of {len(compared)} comparable numbers lie within ±{TOLERANCE:g} of the paper's."
+
+
+def heading(metric: str, k: int) -> str:
+    """A column's short title: "N@5", "AUC"."""
+    known = METRICS[metric]
+    return f"{known.title[0]}@{k}" if known.at_k else known.title
+
+
+def unbiased(row: Row) -> str:
+    """What a row knows of A."""
+    return {"True": "yes", "False": "no", "None": ""}.get(str(row.uses_unbiased), str(row.uses_unbiased))
+
+
+def signed(delta: float) -> str:
+    """A difference to three decimals; none is -0.000."""
+    return f"{delta:+.3f}".replace("-0.000", "+0.000")
+
+
+def points(group: Group, row: Row) -> str:
+    """How many points of a sweep a row's cell was chosen from."""
+    cell = _cell(group, row)
+    return "" if cell.missing else str(cell.points)
+
+
+def origin(group: Group, row: Row) -> str:
+    """Where a row's cell was trained."""
+    return _cell(group, row).origin
+
+
+def _cell(group: Group, row: Row) -> CellResult:
+    return group.lines[row.method, group.metrics[0]].cell

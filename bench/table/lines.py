@@ -1,0 +1,162 @@
+"""The lines of the table and what a column makes of them: its best baseline, its best two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bench.records.metric import METRICS, Metric
+from bench.table.manifest import Dataset, Row
+
+TOLERANCE = 0.01  # a mean this close to the paper's number reproduces it
+ALPHA = 0.05  # family-wise error rate behind the table's marks
+
+HERE, PUBLISHED = "here", "published"  # where a cell was trained: in this checkout, or by its authors
+
+Values = dict[int, float]  # seed → value
+MetricKey = tuple[str, str]  # metric, convention for users without a positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellResult:
+    """What the table needs of one record, or why there is none.
+
+    comparable: the paper's numbers were made alike. values: (metric, convention) → seed → value.
+    provenance: what `provenance.csv` says of it, by column. origin: HERE, PUBLISHED, or "" where there is
+    no record.
+    """
+
+    digest: str = ""
+    missing: str = ""
+    origin: str = ""
+    source: str = ""
+    threshold: float = 0.0
+    no_positive: str = ""
+    k: int = 0
+    comparable: bool = False
+    points: int = 0
+    values: dict[MetricKey, Values] = field(default_factory=dict)
+    provenance: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class Line:
+    """One line of table1.csv; the p-values come in once their whole column is known."""
+
+    protocol: str
+    dataset: Dataset
+    row: Row
+    cell: CellResult
+    metric: str
+    no_positive: str
+    paper: str  # as printed there; empty where a comparison would be dishonest
+    reference: str = ""
+    p_value: float | None = None
+    p_holm: float | None = None
+
+    @property
+    def values(self) -> Values:
+        """Seed → value; empty for a missing cell."""
+        return self.cell.values.get((self.metric, self.no_positive), {})
+
+    @property
+    def missing(self) -> str:
+        """Why there are no values; "" where there are."""
+        if self.values:
+            return ""
+        return self.cell.missing or f"The record holds no {self.metric.replace('_', ' ')}."
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over seeds."""
+        return mean(self.values)
+
+    @property
+    def std(self) -> float | None:
+        """Sample standard deviation over seeds (ddof 1)."""
+        return std(self.values)
+
+    @property
+    def delta(self) -> float | None:
+        """Our mean minus the paper's number, to six decimals as the CSV prints it."""
+        return None if self.mean is None or not self.paper else round(self.mean - float(self.paper), 6)
+
+    @property
+    def within(self) -> bool | None:
+        """Whether our mean reproduces the paper's number."""
+        return None if self.delta is None else abs(self.delta) <= TOLERANCE
+
+
+def mean(values: Values) -> float | None:
+    """Mean over seeds; None without any."""
+    return float(np.mean(list(values.values()))) if values else None
+
+
+def std(values: Values) -> float | None:
+    """Sample standard deviation over seeds (ddof 1); None of fewer than two."""
+    return float(np.std(list(values.values()), ddof=1)) if len(values) > 1 else None
+
+
+@dataclass(frozen=True)
+class Column:
+    """The lines of one protocol, data set and metric, as the protocol counts users without a positive.
+
+    lines: those that have values, in the table's order.
+    """
+
+    protocol: str
+    dataset: Dataset
+    metric: Metric
+    lines: list[Line]
+
+    @property
+    def title(self) -> str:
+        """ "Coat NDCG@5"."""
+        return f"{self.dataset.title} {self.metric.heading(self.dataset.k)}"
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the paper's numbers were measured alike."""
+        return any(line.paper for line in self.lines)
+
+    def of_family(self, *families: str) -> dict[str, Line]:
+        """Method → line, of the rows of some families."""
+        return {line.row.method: line for line in self.lines if line.row.family in families}
+
+    def line(self, method: str) -> Line | None:
+        """A method's line, if it has one."""
+        return find_line(self.lines, method)
+
+    @property
+    def best_baseline(self) -> Line | None:
+        """The baseline with the best test mean."""
+        return best_baseline(self.lines)
+
+
+def find_line(lines: Sequence[Line], method: str) -> Line | None:
+    """A method's line among those of a column, or None."""
+    return next((line for line in lines if line.row.method == method), None)
+
+
+def best_baseline(lines: Sequence[Line]) -> Line | None:
+    """Of a column's lines the one that its protocol calls the best baseline.
+
+    It is chosen by its mean on the test ratings, as the paper's table chooses it: somewhat too good.
+    """
+    candidates = [
+        (line.mean, line)
+        for line in lines
+        if line.mean is not None and line.row.baseline and line.row.family == "paper"
+    ]
+    if not candidates:
+        return None
+    pick = max if METRICS[lines[0].metric].more_is_better else min
+    return pick(candidates, key=lambda candidate: candidate[0])[1]
+
+
+def best_two(lines: Sequence[Line]) -> list[float]:
+    """The two best means of a column's lines, controls and guests aside."""
+    means = sorted(line.mean for line in lines if line.mean is not None and line.row.family == "paper")
+    return means[-2:] if lines and METRICS[lines[0].metric].more_is_better else means[:2]

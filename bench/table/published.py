@@ -1,0 +1,73 @@
+"""The table's own files read back: what is known of records that need not be here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.errors import BenchError
+from bench.table import csv_files
+from bench.table.comparisons import UserKey, UserNumbers
+from bench.table.lines import CellResult, MetricKey, Values
+from bench.table.manifest import CellKey
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a folder's CSV files say. cells: digest → cell. users: see `compare_users`."""
+
+    cells: dict[str, CellResult] = field(default_factory=dict)
+    users: dict[UserKey, UserNumbers] = field(default_factory=dict)
+
+
+def read_published(folder: Path) -> Published:
+    """Reads the CSV files of a folder; nothing where they are not there.
+
+    Raises:
+        BenchError: one of them is not as `bench.table` writes it.
+    """
+    values: dict[CellKey, dict[MetricKey, Values]] = {}
+    for seed in csv_files.SEEDS.read(folder):
+        cell = values.setdefault((seed.protocol, seed.dataset, seed.method), {})
+        cell.setdefault((seed.metric, seed.no_positive), {})[seed.seed] = seed.value
+    columns = {(column.protocol, column.dataset): column for column in csv_files.COLUMNS.read(folder)}
+    provenance = {
+        entry.cell: {name: getattr(entry, name) for name in csv_files.PROVENANCE}
+        for entry in csv_files.ORIGINS.read(folder)
+    }
+    entries = csv_files.TABLE.read(folder)
+    cut_offs = {(entry.protocol, entry.dataset): entry.k for entry in entries if entry.k is not None}
+    cells: dict[str, CellResult] = {}
+    for entry in entries:
+        key = entry.protocol, entry.dataset, entry.method
+        if not entry.cell or entry.cell in cells:
+            continue
+        column = columns.get(key[:2])
+        if column is None or key not in values or entry.points is None:
+            raise BenchError(
+                f"The CSV files in {folder} do not belong together: {'/'.join(key)} is in "
+                f"{csv_files.TABLE.name} alone; remove them."
+            )
+        cells[entry.cell] = CellResult(
+            digest=entry.cell,
+            origin=entry.origin,
+            source=entry.source,
+            threshold=column.threshold,
+            no_positive=column.no_positive,
+            k=cut_offs.get(key[:2], 0),
+            comparable=column.comparable,
+            points=entry.points,
+            values=values[key],
+            provenance=provenance.get(entry.cell, {}),
+        )
+    users = {
+        (entry.cell, entry.reference_cell, entry.metric): (
+            entry.users,
+            entry.mean,
+            entry.low,
+            entry.high,
+            entry.p_value,
+        )
+        for entry in csv_files.USERS.read(folder)
+    }
+    return Published(cells, users)

@@ -1,0 +1,103 @@
+"""Every file of the table is read back as it was written, and a wrong one is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import table
+from bench.errors import BenchError
+from bench.table import csv_files
+from bench.table.csv_files import CsvFile
+from bench.table.frame import Frame
+from bench.table.lines import HERE, PUBLISHED
+from bench.table.manifest import Dataset, Listed, Manifest, Row
+from tests.bench.small_results import make_results
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_results(tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture(scope="module")
+def frame(results: Path) -> Frame:
+    return table.load_results(results)
+
+
+def entries(frame: Frame) -> Iterator[tuple[CsvFile[Any], list[Any]]]:
+    yield csv_files.TABLE, list(csv_files.table_entries(frame.lines))
+    yield csv_files.SEEDS, list(csv_files.seed_entries(frame.lines))
+    yield csv_files.COLUMNS, list(csv_files.column_entries(frame.lines))
+    yield csv_files.COMPARISONS, list(csv_files.comparison_entries(frame.comparisons))
+    yield csv_files.USERS, list(csv_files.user_entries(frame.users))
+    yield csv_files.ORIGINS, list(csv_files.provenance_entries(frame.lines))
+
+
+def test_what_is_written_is_read_back(frame: Frame, tmp_path: Path) -> None:
+    for file, written in entries(frame):
+        (tmp_path / file.name).write_text(file.text(written), encoding="utf-8")
+        read = file.read(tmp_path)
+        assert len(read) == len(written) > 0, file.name
+        for one, other in zip(read, written, strict=True):
+            for name in file.header:
+                value, expected = getattr(one, name), getattr(other, name)
+                if isinstance(expected, float):  # printed with six digits or more
+                    expected = pytest.approx(expected, rel=1e-5, abs=1e-6)
+                assert value == expected and type(value) is type(getattr(other, name)), (file.name, name)
+        assert file.text(read) == file.text(written), file.name
+
+
+def test_values_and_users_are_read_back_exactly(frame: Frame, tmp_path: Path) -> None:
+    for file, written in entries(frame):
+        if file in (csv_files.SEEDS, csv_files.USERS):
+            (tmp_path / file.name).write_text(file.text(written), encoding="utf-8")
+            read = file.read(tmp_path)
+            names = ("value",) if file is csv_files.SEEDS else ("mean", "low", "high", "p_value")
+            for name in names:
+                assert [getattr(x, name) for x in read] == [getattr(x, name) for x in written]
+
+
+def test_a_file_of_before_a_column_is_read(frame: Frame, tmp_path: Path) -> None:
+    """The tables of earlier commits have no `origin`: they were all published."""
+    lines = csv_files.TABLE.text(csv_files.table_entries(frame.lines)).splitlines()
+    assert lines[0].endswith(",origin") and lines[1].endswith(f",{HERE}")
+    (tmp_path / "table1.csv").write_text("".join(line.rpartition(",")[0] + "\n" for line in lines))
+    assert {entry.origin for entry in csv_files.TABLE.read(tmp_path)} == {PUBLISHED}
+
+
+@pytest.mark.parametrize(
+    ("file", "right", "wrong", "said"),
+    [
+        (csv_files.SEEDS, ",auc,,", ",auc,,x", "line 2, is not as"),
+        (csv_files.SEEDS, "seed,metric", "seed_,metric", "no column 'seed'"),
+        (csv_files.COLUMNS, "True", "yes", "'yes' is neither True nor False"),
+        (csv_files.TABLE, "table,coat", "table,coat,coat", "expected 19 columns"),
+    ],
+)
+def test_a_wrong_file_is_named(
+    frame: Frame, tmp_path: Path, file: CsvFile[Any], right: str, wrong: str, said: str
+) -> None:
+    text = next(each.text(written) for each, written in entries(frame) if each is file)
+    assert right in text
+    (tmp_path / file.name).write_text(text.replace(right, wrong, 1))
+    with pytest.raises(BenchError, match=said):
+        file.read(tmp_path)
+
+
+def test_the_list_of_cells_is_read_back(tmp_path: Path) -> None:
+    written = Manifest(
+        protocols=["table", "text"],
+        datasets=[Dataset(dataset="coat", title="Coat", k=5)],
+        rows=[
+            Row(method="mf", title="MF", uses_unbiased=False),
+            Row(method="mine", title="Mine", uses_unbiased="yes", control=True, baseline=False, guest=True),
+        ],
+        reference="mf",
+        cells={("table", "coat", "mf"): Listed("0" * 20), ("text", "coat", "mf"): Listed(None, "No data.")},
+    )
+    written.write(tmp_path)
+    assert Manifest.read(tmp_path) == written
