@@ -31,7 +31,7 @@ from bench import compose, data, tuned
 from bench.command.progress import Bar, summary
 from bench.config import Config
 from bench.data import Ratings
-from bench.engine.members import device_of
+from bench.engine.device import device_of
 from bench.errors import BenchError, MissingData, NotApplicable, nearest
 from bench.files import write_all
 from bench.records import store
@@ -220,17 +220,15 @@ def rows(plan: Plan) -> list[Row]:
     described = []
     for key in plan.rows:
         kind = methods.get(key)
-        of_suite = key in methods.rows()
-        extra = kind.__module__.startswith("extra_methods.")  # a file from outside (`methods.load_extra`)
         described.append(
             Row(
                 method=key,
                 title=kind.title,
                 uses_unbiased=kind.uses_unbiased,
-                control=kind.control,
+                control=methods.is_control(key),
                 # What the table calls the best baseline is one of the paper's, not its own method.
                 baseline=key in methods.ROWS and key not in methods.OWN,
-                guest=not of_suite and (extra or not kind.control),
+                guest=key not in methods.ROWS and not methods.is_control(key),
             )
         )
     return described

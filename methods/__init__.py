@@ -11,6 +11,7 @@ import pkgutil
 import sys
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from bench.errors import BenchError, nearest
@@ -18,14 +19,15 @@ from bench.errors import BenchError, nearest
 if TYPE_CHECKING:
     from methods.base import Method
 
-# The table's rows, in its order; the controls stand below its rule.
+# The table's rows, in its order; the controls stand below its rule, and so do the extra rows, which are in
+# the table where they are asked for. A method in none of these is somebody's own.
 ROWS = (
     *("mf", "ips", "dr", "dr_jl", "escm2_dr", "cause", "kdcrec", "ltd", "autodebias"),
     *("res_ips", "res_dr", "ultd_tp", "ultd_jl"),
 )
 OWN = ("ultd_tp", "ultd_jl")  # the paper's own method; the other rows are its baselines
 CONTROLS = ("item_mean", "mf_combine", "eib", "ips_oracle")
-_SUPPORT = ("base", "parts", "propensity", "ultd")  # files of this folder that are no rows
+EXTRA = ("kdcrec_bridge", "ltd_ips")
 
 _registered: dict[str, type[Method]] = {}
 
@@ -54,12 +56,18 @@ def register(method: Registered) -> Registered:
 
 @cache
 def _scan() -> None:
-    for module in sorted(found.name for found in pkgutil.iter_modules(__path__)):
-        if module in _SUPPORT:
-            continue
-        importlib.import_module(f"{__name__}.{module}")
-        if module not in _registered:
-            raise BenchError(f"methods/{module}.py registers no method: decorate its class with @register.")
+    for key in sorted(found.name for found in pkgutil.iter_modules(__path__)):
+        module = importlib.import_module(f"{__name__}.{key}")
+        if key not in _registered and _has_row(module):
+            raise BenchError(f"methods/{key}.py registers no method: decorate its class with @register.")
+
+
+def _has_row(module: ModuleType) -> bool:
+    """Whether a class of the module's own says how the table calls it, which a mere base does not."""
+    from methods.base import Method
+
+    own = (kind for kind in vars(module).values() if getattr(kind, "__module__", "") == module.__name__)
+    return any(isinstance(kind, type) and issubclass(kind, Method) and hasattr(kind, "title") for kind in own)
 
 
 def load_extra(path: Path) -> str:
@@ -98,6 +106,11 @@ def load_extra(path: Path) -> str:
 def rows() -> list[str]:
     """Keys of the table's rows in its order, the controls last, whether they are implemented or not."""
     return [*ROWS, *CONTROLS]
+
+
+def is_control(key: str) -> bool:
+    """Whether a method stands below the table's rule, and out of the comparisons above it."""
+    return key in CONTROLS or key in EXTRA
 
 
 def names() -> list[str]:

@@ -33,7 +33,8 @@ from bench.cell.trained import Trained
 from bench.cell.trainer import CHECKOUT, Setting, Trainer, code
 from bench.config import Config
 from bench.data import Ratings
-from bench.engine.members import Member, dtype_of
+from bench.engine.device import dtype_of
+from bench.engine.members import Member
 from bench.engine.method import Method, MethodConfig
 from bench.errors import BenchError, Sliced, nearest
 from bench.metrics import NO_POSITIVE

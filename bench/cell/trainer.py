@@ -24,7 +24,9 @@ from bench.cell.trained import Trained
 from bench.config import DatasetConfig, EngineConfig, ProtocolConfig
 from bench.data import Ratings
 from bench.data.split import Split, split
-from bench.engine.members import Member, budget, bytes_per_member, device_of, dtype_of, groups, least_bytes
+from bench.engine.device import device_of, dtype_of
+from bench.engine.members import Member, groups
+from bench.engine.memory import budget, bytes_per_member, least_bytes
 from bench.engine.method import Method, MethodConfig
 from bench.engine.sampling import Pairs, TrainingData
 from bench.engine.training import Outcome, Validation, train

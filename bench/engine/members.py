@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import dataclasses
-import gc
-import resource
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
-from bench.config import EngineConfig
-from bench.engine.method import Method, MethodConfig, is_stacked
-from bench.engine.part import Part
+from bench.engine.memory import GIB
+from bench.engine.method import MethodConfig, is_stacked
 from bench.errors import BenchError
 
-_GIB = 2**30
 # Members' states beyond this are trained one after the other on a CPU: a group that does not fit into
 # the cache is slower per member than its members alone (measured by `make speed`).
 _CPU_GROUP_BYTES = 64 * 2**20
-
-# Of a member's parameters: themselves, the gradient, Adam's two moments, the best copy and one temporary;
-# and one more while a stack is copied that members have left, or in a virtual step.
-_LEAST_COPIES, _COPIES = 6, 7
-_PAIR_BYTES = 160  # of a pair beside its rows: indices, logits, errors, and in the AUC its order and ranks
-_NUMBERS_PER_ROW = 12  # of a user or an item in a step, such as sums over its pairs
-_RUNTIME_BYTES = 32 * 2**20  # what PyTorch takes with the first training step, whatever its size
 
 
 @dataclass(frozen=True)
@@ -80,147 +65,11 @@ def _refuse_unless_fits(config: MethodConfig, need: int, budget: int) -> None:
     if need > budget:
         raise BenchError(
             f"One member of this cell (embedding size {config.embedding_size}, batch size "
-            f"{config.batch_size}) needs about {need / _GIB:.3g} GiB, but engine.memory_gib leaves "
-            f"{budget / _GIB:.3g} for it: raise it, or choose smaller sizes."
+            f"{config.batch_size}) needs about {need / GIB:.3g} GiB, but engine.memory_gib leaves "
+            f"{budget / GIB:.3g} for it: raise it, or choose smaller sizes."
         )
 
 
 def _shape(config: MethodConfig) -> tuple[object, ...]:
     """What members must share to be stacked: every field that is not a float."""
     return tuple(getattr(config, f.name) for f in dataclasses.fields(config) if not is_stacked(f))
-
-
-def least_bytes(config: MethodConfig, n_users: int, n_items: int, itemsize: int) -> int:
-    """What one member of a trained method needs at least: the copies of one model's embeddings.
-
-    Args:
-        itemsize: bytes of one float.
-    """
-    return _LEAST_COPIES * (n_users + n_items) * config.embedding_size * itemsize
-
-
-def bytes_per_member(method: Method, n_validation: int, n_test: int = 0) -> int:
-    """An upper estimate for one member of a built stack, as if it were alone in it.
-
-    What counts: the copies of its parameters; whatever else the method keeps for it; in a step, a few rows
-    of embeddings for each pair of a batch in each part, and a few numbers for each user and item; the draws
-    of two epochs of its seed; and, if that is more than the step, scoring its validation or test ratings.
-
-    Args:
-        n_validation, n_test: ratings that are scored at once.
-    """
-    n, config, data = method.n_members, method.config, method.data
-    itemsize = data.labels.element_size()
-    parameters = sum(_bytes(part.tables) for part in method.parts.values()) // n
-    kept = sum(_bytes(value) for name, value in vars(method).items() if name not in ("data", "parts")) // n
-
-    row = 4 * config.embedding_size * itemsize + _PAIR_BYTES
-    unbiased = data.unbiased_labels.shape[-1]
-    pairs = min(config.batch_size, len(data.labels)) * (1 + config.everywhere_ratio) + unbiased
-    step = pairs * row * max(len(method.parts), 1)
-    step += _NUMBERS_PER_ROW * (data.n_users + data.n_items) * itemsize
-    scoring = max(n_validation, n_test) * row
-
-    # Of each observed pair: its place in the shuffle, user, item, label and the cells of D, twice, since the
-    # epoch before is there until the next one is; one more permutation while it is being drawn.
-    draws = len(data.labels) * (2 * (24 + itemsize + 8 * config.everywhere_ratio) + 8)
-    cells = data.n_users * data.n_items if config.everywhere_ratio else 0  # one byte each
-    return int(_COPIES * parameters + kept + max(step, scoring) + draws + cells)
-
-
-def _bytes(value: object) -> int:
-    """Of the tensors in an attribute of a method, the parts' tables apart."""
-    if isinstance(value, torch.Tensor):
-        return value.numel() * value.element_size()
-    if isinstance(value, dict):
-        return sum(map(_bytes, value.values()))
-    if isinstance(value, Part) or not hasattr(value, "__dict__"):
-        return 0
-    return sum(map(_bytes, vars(value).values()))
-
-
-def budget(config: EngineConfig, device: torch.device) -> int:
-    """Bytes that one stack may take.
-
-    On a CPU, `memory_gib` is what the whole process may hold, so what it holds already is taken off, and
-    so is what PyTorch itself will take once it trains.
-
-    Raises:
-        BenchError: nothing is left.
-    """
-    if config.memory_gib > 0:
-        allowed = int(config.memory_gib * _GIB)
-        if device.type != "cpu":
-            return allowed
-        held = _held_memory()
-        if allowed <= held + _RUNTIME_BYTES:
-            raise BenchError(
-                f"engine.memory_gib={config.memory_gib:.3g} leaves nothing to train with: the process holds "
-                f"{held / _GIB:.2f} GiB before it, and PyTorch takes {_RUNTIME_BYTES / _GIB:.2f}: raise it."
-            )
-        return allowed - held - _RUNTIME_BYTES
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return free // 2
-    return _free_memory() // 2
-
-
-def _held_memory() -> int:
-    """Bytes of memory that this process holds, what it has freed given back first."""
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
-        ctypes.CDLL(None).malloc_trim(0)
-    with contextlib.suppress(OSError):
-        pages = Path("/proc/self/statm").read_text().split()[1]
-        return int(pages) * resource.getpagesize()
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _free_memory() -> int:
-    """Bytes of memory that this machine has available; 4 GiB where it does not say."""
-    try:
-        with open("/proc/meminfo") as lines:
-            for line in lines:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 4 * _GIB
-
-
-def device_of(config: EngineConfig) -> torch.device:
-    """The device that the configuration names.
-
-    Raises:
-        BenchError: it is unknown or absent.
-    """
-    if config.device not in ("auto", "cpu", "cuda"):
-        raise BenchError(f"engine.device={config.device} is not known: the choices are auto, cpu, cuda.")
-    there = torch.cuda.is_available()
-    if config.device == "cuda" and not there:
-        raise BenchError("engine.device=cuda, but PyTorch finds no CUDA device here: use engine.device=cpu.")
-    return torch.device("cuda" if there and config.device != "cpu" else "cpu")
-
-
-def dtype_of(config: EngineConfig) -> torch.dtype:
-    """The floating-point type that the configuration names.
-
-    Raises:
-        BenchError: it is neither float32 nor float64.
-    """
-    types = {"float32": torch.float32, "float64": torch.float64}
-    if config.dtype not in types:
-        raise BenchError(f"engine.dtype={config.dtype} is not known: the choices are float32, float64.")
-    return types[config.dtype]
-
-
-def by_rows(config: EngineConfig) -> bool:
-    """Whether Adam moves only the rows of a batch.
-
-    Raises:
-        BenchError: `engine.adam` is neither dense nor rows.
-    """
-    if config.adam not in ("dense", "rows"):
-        raise BenchError(f"engine.adam={config.adam} is not known: the choices are dense, rows.")
-    return config.adam == "rows"

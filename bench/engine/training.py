@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bench.config import EngineConfig
-from bench.engine.members import by_rows
+from bench.engine.device import by_rows
 from bench.engine.part import Tables
 from bench.engine.phase import Phase
 from bench.engine.sampling import Pairs, Sampler

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 import methods
 from bench.data import yahoo_r3
-from bench.engine.members import bytes_per_member
+from bench.engine.memory import bytes_per_member
 from bench.engine.method import Method
 from bench.engine.sampling import Sampler, TrainingData
 from bench.errors import MissingData

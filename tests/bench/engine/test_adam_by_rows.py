@@ -10,7 +10,7 @@ from torch import Tensor
 
 import methods
 from bench.config import EngineConfig
-from bench.engine.members import by_rows
+from bench.engine.device import by_rows
 from bench.engine.part import Part, minimise
 from bench.engine.sampling import Sampler, TrainingData
 from bench.errors import BenchError

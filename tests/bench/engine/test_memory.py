@@ -18,7 +18,9 @@ import torch
 import methods
 from bench.config import EngineConfig
 from bench.engine import members as planning
-from bench.engine.members import Member, budget, bytes_per_member, groups, least_bytes
+from bench.engine import memory
+from bench.engine.members import Member, groups
+from bench.engine.memory import budget, bytes_per_member, least_bytes
 from bench.engine.sampling import Pairs, TrainingData
 from bench.engine.training import Validation, train
 from bench.errors import BenchError
@@ -73,7 +75,7 @@ def go(key: str, n_members: int) -> tuple[int, int]:
 
     need = bytes_of(members[0]) * n_members
     planning._CPU_GROUP_BYTES = need  # all of them in one stack, which is the harder case
-    allowed = need + planning._held_memory() + planning._RUNTIME_BYTES + 2**20
+    allowed = need + memory._held_memory() + memory._RUNTIME_BYTES + 2**20
     config = EngineConfig(max_epochs=4, patience=1, memory_gib=allowed / GIB)
     stacks = groups(members, bytes_of, budget(config, CPU), CPU)
     assert len(stacks) == 1
@@ -143,7 +145,7 @@ def test_the_least_is_below_the_estimate_of_every_trained_method() -> None:
 
 
 def test_the_budget_is_what_the_process_has_not_taken() -> None:
-    held = planning._held_memory()
+    held = memory._held_memory()
     assert held > 50 * 2**20
     left = budget(EngineConfig(memory_gib=(held + 2**30) / GIB), CPU)
     assert 2**29 < left < 2**30

@@ -10,7 +10,8 @@ import torch
 
 import methods
 from bench.config import EngineConfig
-from bench.engine.members import Member, bytes_per_member, groups
+from bench.engine.members import Member, groups
+from bench.engine.memory import bytes_per_member
 from bench.engine.sampling import Pairs, TrainingData
 from bench.engine.training import Outcome, Validation, train
 from bench.errors import BenchError
