@@ -21,7 +21,7 @@ Differences from the paper:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -30,8 +30,9 @@ from bench.engine.bilevel import virtual_step
 from bench.engine.part import Part, minimise
 from bench.engine.sampling import Batch, Draw
 from methods import register
-from methods.base import Method, MethodConfig, require
-from methods.parts import MF, LogLinear, coverage, observed_sample
+from methods.base import Method, MethodConfig, above, at_least, total
+from methods.parts import Factorisation, LogLinear
+from methods.weights import coverage, observed_sample
 
 
 @register
@@ -47,22 +48,14 @@ class AutoDebias(Method):
     class Config(MethodConfig):
         """Fields of AutoDebias."""
 
-        everywhere_ratio: int = 1
-        missing_weight: float = 0.01  # λ
-        inner_rate: float = 0.01  # η, on losses that are summed over the batch
-        weight_learning_rate: float = 1e-3  # of w1 and w2
+        everywhere_ratio: int = field(default=1, metadata=at_least(1))
+        missing_weight: float = field(default=0.01, metadata=at_least(0))  # λ
+        inner_rate: float = field(default=0.01, metadata=above(0))  # η, on losses summed over the batch
+        weight_learning_rate: float = field(default=1e-3, metadata=at_least(0))  # of w1 and w2
         weight_weight_decay: float = 1e-2
-        label_learning_rate: float = 0.1  # of m
+        label_learning_rate: float = field(default=0.1, metadata=at_least(0))  # of m
         label_weight_decay: float = 1e-4
-        freeze_steps: int = 0
-
-        def check(self) -> None:
-            """See `MethodConfig.check`."""
-            super().check()
-            require(self, "everywhere_ratio", self.everywhere_ratio >= 1, "must be at least 1")
-            require(self, "inner_rate", self.inner_rate > 0, "must be above 0")
-            for name in ("missing_weight", "weight_learning_rate", "label_learning_rate", "freeze_steps"):
-                require(self, name, getattr(self, name) >= 0, "must be at least 0")
+        freeze_steps: int = field(default=0, metadata=at_least(0))
 
     def build(self) -> None:
         """The prediction model and the three outer parts."""
@@ -71,7 +64,7 @@ class AutoDebias(Method):
             "learning_rate": config.weight_learning_rate,
             "weight_decay": config.weight_weight_decay,
         }
-        self.prediction = self.part(MF, "prediction")
+        self.prediction = self.part(Factorisation, "prediction")
         self.observed_weight = self.part(LogLinear, "observed_weight", **rates)
         self.everywhere_weight = self.part(LogLinear, "everywhere_weight", **rates)
         self.parts["imputed_label"] = self.imputed_label = Part(
@@ -90,21 +83,26 @@ class AutoDebias(Method):
         virtual_step(
             (self.imputed_label, *weights),
             self.prediction,
-            observed.labels.shape[-1] * self.lower(observed, everywhere, logits, logits_everywhere),
+            observed.labels.shape[-1] * total(self.losses(observed, everywhere, logits, logits_everywhere)),
             self.config.inner_rate,
             lambda ahead: self.pointwise(ahead(unbiased), unbiased.labels).sum(-1),
         )
-        minimise(self.prediction, self.lower(observed, everywhere, logits, logits_everywhere))
+        minimise(self.prediction, total(self.losses(observed, everywhere, logits, logits_everywhere)))
 
-    def lower(self, observed: Batch, everywhere: Batch, logits: Tensor, logits_everywhere: Tensor) -> Tensor:
-        """L, (G,)."""
+    def losses(
+        self, observed: Batch, everywhere: Batch, logits: Tensor, logits_everywhere: Tensor
+    ) -> dict[str, Tensor]:
+        """The terms of L by name, (G,) each."""
         w1 = self.observed_weight(observed, observed.labels.long())
         w2 = self.everywhere_weight(everywhere, everywhere.observed.long())
         kind = (everywhere.observed * (1 + everywhere.labels)).long()  # 0 missing, 1 negative, 2 positive
         label = torch.sigmoid(self.imputed_label.whole("logit")).gather(1, kind)
         on_observed = (w1 * self.pointwise(logits, observed.labels)).mean(-1)
         on_everything = (w2 * self.pointwise(logits_everywhere, label)).mean(-1)
-        return on_observed + self.config.missing_weight / self.data.density * on_everything
+        return {
+            "observed": on_observed,
+            "everywhere": self.config.missing_weight / self.data.density * on_everything,
+        }
 
     def diagnostics(self) -> dict[str, Tensor]:
         """m of each kind, the range of w1 over a sample of O, and `coverage`."""

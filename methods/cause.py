@@ -20,7 +20,7 @@ Differences from the paper:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -28,8 +28,9 @@ from torch import Tensor
 from bench.engine.part import minimise
 from bench.engine.sampling import Batch, Draw
 from methods import register
-from methods.base import Method, MethodConfig, require
-from methods.parts import MF, TwinMF, coverage
+from methods.base import Method, MethodConfig, at_least, total
+from methods.parts import Factorisation, TwinMF
+from methods.weights import coverage
 
 
 @register
@@ -45,19 +46,13 @@ class CausE(Method):
     class Config(MethodConfig):
         """Fields of CausE."""
 
-        distance_weight: float = 0.01  # λ
-        unbiased_weight: float = 1.0  # w_A
+        distance_weight: float = field(default=0.01, metadata=at_least(0))  # λ
+        unbiased_weight: float = field(default=1.0, metadata=at_least(0))  # w_A
         mask: bool = True  # pull only items that have a rating in A
-
-        def check(self) -> None:
-            """See `MethodConfig.check`."""
-            super().check()
-            for name in ("distance_weight", "unbiased_weight"):
-                require(self, name, getattr(self, name) >= 0, "must be at least 0")
 
     def build(self) -> None:
         """The control model and, over its users, the treatment's items."""
-        self.prediction = self.part(MF, "prediction")
+        self.prediction = self.part(Factorisation, "prediction")
         self.treatment = self.part(TwinMF, "treatment", base=self.prediction)
         data = self.data
         seen = data.unbiased_labels.new_zeros(len(data.seeds), data.n_items)
@@ -67,15 +62,19 @@ class CausE(Method):
 
     def step(self, draw: Draw) -> None:
         """One step of both sets of item vectors and the users."""
-        minimise((self.prediction, self.treatment), self.loss(draw.observed(), draw.unbiased()))
+        terms = self.losses(draw.observed(), draw.unbiased())
+        minimise((self.prediction, self.treatment), total(terms))
 
-    def loss(self, observed: Batch, unbiased: Batch) -> Tensor:
-        """The whole loss, (G,)."""
+    def losses(self, observed: Batch, unbiased: Batch) -> dict[str, Tensor]:
+        """The terms of the loss by name, (G,) each."""
         on_observed = self.pointwise(self.prediction(observed), observed.labels).mean(-1)
         on_unbiased = self.pointwise(self.treatment(self.prediction, unbiased), unbiased.labels).mean(-1)
         pull = self.pulled.gather(1, observed.items) * self.distance(observed.items)
-        config = self.config
-        return on_observed + config.unbiased_weight * on_unbiased + config.distance_weight * pull.mean(-1)
+        return {
+            "observed": on_observed,
+            "unbiased": self.config.unbiased_weight * on_unbiased,
+            "pull": self.config.distance_weight * pull.mean(-1),
+        }
 
     def distance(self, items: Tensor) -> Tensor:
         """‖q_i − sg(q'_i)‖₁, (G, B)."""

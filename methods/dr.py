@@ -18,7 +18,7 @@ Differences from the paper:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -28,8 +28,9 @@ from bench.engine.part import minimise
 from bench.engine.phase import Phase
 from bench.engine.sampling import Batch, Draw, Pairs
 from methods import register
-from methods.base import Method, MethodConfig, one_of, require
-from methods.parts import MF, PROPENSITIES, observed_sample, weight_diagnostics
+from methods.base import Method, MethodConfig, above, at_least, choices, total
+from methods.parts import Factorisation
+from methods.weights import PROPENSITIES, observed_sample, weight_diagnostics
 
 
 @register
@@ -45,30 +46,22 @@ class DR(Method):
     class Config(MethodConfig):
         """Fields of DR."""
 
-        everywhere_ratio: int = 1
-        propensity: str = "naive_bayes"  # naive_bayes | logistic
-        clip: float = 10.0  # largest normalised weight
-        imputation: str = "pretrained"  # pretrained | constant
-        imputation_learning_rate: float = 0.01
+        everywhere_ratio: int = field(default=1, metadata=at_least(1))
+        propensity: str = field(default="naive_bayes", metadata=choices(*PROPENSITIES))
+        # Largest normalised weight.
+        clip: float = field(default=10.0, metadata=at_least(1, "the weights' mean"))
+        imputation: str = field(default="pretrained", metadata=choices("pretrained", "constant"))
+        imputation_learning_rate: float = field(default=0.01, metadata=above(0))
         imputation_weight_decay: float = 1e-5
-
-        def check(self) -> None:
-            """See `MethodConfig.check`."""
-            super().check()
-            one_of(self, "propensity", tuple(PROPENSITIES))
-            one_of(self, "imputation", ("pretrained", "constant"))
-            require(self, "clip", self.clip >= 1, "must be at least 1, the weights' mean")
-            require(self, "everywhere_ratio", self.everywhere_ratio >= 1, "must be at least 1")
-            require(self, "imputation_learning_rate", self.imputation_learning_rate > 0, "must be above 0")
 
     def build(self) -> None:
         """The prediction model, the weights, and the imputation model."""
         config = self.config
-        self.prediction = self.part(MF, "prediction")
+        self.prediction = self.part(Factorisation, "prediction")
         self.weights = PROPENSITIES[config.propensity](self.data, config.clip)
         if config.imputation == "pretrained":
             self.imputation = self.part(
-                MF,
+                Factorisation,
                 "imputation",
                 learning_rate=config.imputation_learning_rate,
                 weight_decay=config.imputation_weight_decay,
@@ -98,15 +91,18 @@ class DR(Method):
 
     def step(self, draw: Draw) -> None:
         """Minimises the doubly robust loss of a batch of O and a batch of D."""
-        minimise(self.prediction, self.loss(draw.observed(), draw.everywhere()))
+        minimise(self.prediction, total(self.losses(draw.observed(), draw.everywhere())))
 
-    def loss(self, observed: Batch, everywhere: Batch) -> Tensor:
-        """The doubly robust loss, (G,)."""
+    def losses(self, observed: Batch, everywhere: Batch) -> dict[str, Tensor]:
+        """The terms of the doubly robust loss by name, (G,) each."""
         direct = self.pointwise(self.prediction(everywhere), self.imputed(everywhere))
         logits = self.prediction(observed)
         error = self.pointwise(logits, observed.labels)
         imputed_error = self.pointwise(logits, self.imputed(observed))
-        return direct.mean(-1) + (self.weights(observed) * (error - imputed_error)).mean(-1)
+        return {
+            "direct": direct.mean(-1),
+            "correction": (self.weights(observed) * (error - imputed_error)).mean(-1),
+        }
 
     def diagnostics(self) -> dict[str, Tensor]:
         """See `weight_diagnostics`."""

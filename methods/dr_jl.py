@@ -18,17 +18,18 @@ Differences from the paper:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from bench.engine.part import minimise
-from bench.engine.sampling import Draw
+from bench.engine.sampling import Batch, Draw
 from bench.errors import BenchError
 from methods import register
-from methods.base import Method, MethodConfig, one_of, require
-from methods.parts import MF, PROPENSITIES, observed_sample, weight_diagnostics
+from methods.base import Method, MethodConfig, above, at_least, choices, total
+from methods.parts import Factorisation
+from methods.weights import PROPENSITIES, observed_sample, weight_diagnostics
 
 FORMS = {"bce": "pseudo_label", "mse": "residual"}  # of the imputed error, by pointwise loss
 
@@ -46,34 +47,31 @@ class DRJL(Method):
     class Config(MethodConfig):
         """Fields of DR-JL."""
 
-        everywhere_ratio: int = 1
-        propensity: str = "naive_bayes"  # naive_bayes | logistic
-        clip: float = 10.0  # largest normalised weight
-        imputation_form: str = "auto"  # auto | pseudo_label (with bce) | residual (with mse)
-        imputation_learning_rate: float = 0.01
+        everywhere_ratio: int = field(default=1, metadata=at_least(1))
+        propensity: str = field(default="naive_bayes", metadata=choices(*PROPENSITIES))
+        # Largest normalised weight.
+        clip: float = field(default=10.0, metadata=at_least(1, "the weights' mean"))
+        # auto | pseudo_label (with bce) | residual (with mse)
+        imputation_form: str = field(default="auto", metadata=choices("auto", *FORMS.values()))
+        imputation_learning_rate: float = field(default=0.01, metadata=above(0))
         imputation_weight_decay: float = 1e-5
 
         def check(self) -> None:
             """See `MethodConfig.check`."""
             super().check()
-            one_of(self, "propensity", tuple(PROPENSITIES))
-            one_of(self, "imputation_form", ("auto", *FORMS.values()))
             if self.imputation_form not in ("auto", FORMS[self.loss]):
                 raise BenchError(
                     f"method.imputation_form={self.imputation_form} does not fit method.loss={self.loss}: "
                     f"its imputed error must be of the form {FORMS[self.loss]}."
                 )
-            require(self, "clip", self.clip >= 1, "must be at least 1, the weights' mean")
-            require(self, "everywhere_ratio", self.everywhere_ratio >= 1, "must be at least 1")
-            require(self, "imputation_learning_rate", self.imputation_learning_rate > 0, "must be above 0")
 
     def build(self) -> None:
         """The prediction model, the weights, and the imputation model."""
         config = self.config
-        self.prediction = self.part(MF, "prediction")
+        self.prediction = self.part(Factorisation, "prediction")
         self.weights = PROPENSITIES[config.propensity](self.data, config.clip)
         self.imputation = self.part(
-            MF,
+            Factorisation,
             "imputation",
             learning_rate=config.imputation_learning_rate,
             weight_decay=config.imputation_weight_decay,
@@ -84,15 +82,24 @@ class DRJL(Method):
         observed, everywhere = draw.observed(), draw.everywhere()
         weights = self.weights(observed)
         logits = self.prediction(observed)
-        error = self.pointwise(logits, observed.labels)
 
         g = self.imputation(observed)
         missed = self.imputation_gap(logits.detach(), g, observed.labels)  # sg(e) − ê, or its root
         minimise(self.imputation, (weights * missed.square()).mean(-1))
 
+        minimise(self.prediction, total(self.losses(observed, everywhere, logits, weights)))
+
+    def losses(
+        self, observed: Batch, everywhere: Batch, logits: Tensor, weights: Tensor
+    ) -> dict[str, Tensor]:
+        """The terms of the loss of θ by name, (G,) each, given f's logits on O and w, (G, B) each."""
+        error = self.pointwise(logits, observed.labels)
         imputed_error = self.imputed_error(logits, self.imputation.fixed(observed))
         direct = self.imputed_error(self.prediction(everywhere), self.imputation.fixed(everywhere))
-        minimise(self.prediction, direct.mean(-1) + (weights * (error - imputed_error)).mean(-1))
+        return {
+            "direct": direct.mean(-1),
+            "correction": (weights * (error - imputed_error)).mean(-1),
+        }
 
     def imputation_gap(self, logits: Tensor, g: Tensor, labels: Tensor) -> Tensor:
         """What the imputation model makes small, (G, B): e − ê, or r − σ(f) − g in the residual form."""

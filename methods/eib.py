@@ -13,13 +13,13 @@ Differences from the paper:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bench.engine.part import minimise
 from bench.engine.sampling import Draw
 from methods import register
-from methods.base import Method, MethodConfig, require
-from methods.parts import MF
+from methods.base import Method, MethodConfig, at_least, between
+from methods.parts import Factorisation
 
 
 @register
@@ -29,32 +29,25 @@ class EIB(Method):
     title = "EIB, constant"
     paper = "Steck, Training and Testing of Recommender Systems on Data Missing Not at Random, KDD 2010"
     year = 2010
-    control = True
 
     @dataclass(kw_only=True)
     class Config(MethodConfig):
         """Fields of the constant imputation."""
 
-        everywhere_ratio: int = 1
-        imputed_label: float = 0.1  # m₀
-        missing_weight: float = 0.01  # λ, the weight of one pair of D beside one of O
-
-        def check(self) -> None:
-            """See `MethodConfig.check`."""
-            super().check()
-            require(self, "everywhere_ratio", self.everywhere_ratio >= 1, "must be at least 1")
-            require(self, "imputed_label", 0 <= self.imputed_label <= 1, "must lie in 0 to 1")
-            require(self, "missing_weight", self.missing_weight >= 0, "must be at least 0")
+        everywhere_ratio: int = field(default=1, metadata=at_least(1))
+        imputed_label: float = field(default=0.1, metadata=between(0, 1))  # m₀
+        # λ, the weight of one pair of D beside one of O.
+        missing_weight: float = field(default=0.01, metadata=at_least(0))
 
     def build(self) -> None:
         """One part, the prediction model."""
-        self.prediction = self.part(MF, "prediction")
+        self.prediction = self.part(Factorisation, "prediction")
 
     def step(self, draw: Draw) -> None:
         """Minimises the loss on a batch of O and a batch of D."""
         observed, everywhere = draw.observed(), draw.everywhere()
         on_observed = self.pointwise(self.prediction(observed), observed.labels).mean(-1)
-        imputed = self.config.imputed_label.unsqueeze(-1).expand_as(everywhere.labels)
+        imputed = self.config.column("imputed_label").expand_as(everywhere.labels)
         on_missing = self.pointwise(self.prediction(everywhere), imputed).mean(-1)
         weight = self.config.missing_weight / self.data.density
         minimise(self.prediction, on_observed + weight * on_missing)

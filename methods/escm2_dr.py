@@ -21,7 +21,7 @@ Differences from the paper:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -31,8 +31,9 @@ from bench.engine.part import minimise
 from bench.engine.sampling import Batch, Draw, Pairs
 from bench.errors import BenchError
 from methods import register
-from methods.base import Method, MethodConfig, require
-from methods.parts import MF, Heads, in_batch, observed_sample, weight_diagnostics
+from methods.base import Method, MethodConfig, at_least, total
+from methods.parts import Factorisation, Heads
+from methods.weights import in_batch, observed_sample, weight_diagnostics
 
 CTR, CVR, IMPUTATION = range(3)
 
@@ -49,9 +50,10 @@ class ESCM2DR(Method):
     class Config(MethodConfig):
         """Fields of ESCM²-DR."""
 
-        everywhere_ratio: int = 1
-        ctcvr_weight: float = 0.5  # λ_g
-        clip: float = 10.0  # largest normalised weight
+        everywhere_ratio: int = field(default=1, metadata=at_least(1))
+        ctcvr_weight: float = field(default=0.5, metadata=at_least(0))  # λ_g
+        # Largest normalised weight.
+        clip: float = field(default=10.0, metadata=at_least(1, "the weights' mean"))
         shared: bool = True  # one embedding table for all towers
         # L2 of the other towers where they are parts of their own (`shared: false`).
         propensity_weight_decay: float = 1e-4
@@ -65,9 +67,6 @@ class ESCM2DR(Method):
                     f"method.loss={self.loss} does not fit escm2_dr, whose imputed labels have a wrong "
                     "second root under squared errors: use bce."
                 )
-            require(self, "ctcvr_weight", self.ctcvr_weight >= 0, "must be at least 0")
-            require(self, "clip", self.clip >= 1, "must be at least 1, the weights' mean")
-            require(self, "everywhere_ratio", self.everywhere_ratio >= 1, "must be at least 1")
 
     def build(self) -> None:
         """The towers; the CTR tower starts at the density."""
@@ -76,9 +75,11 @@ class ESCM2DR(Method):
             self.prediction.tables["bias"][:, CTR] = _logit(self.data.density)
         else:
             config = self.config
-            self.click = self.part(MF, "click", weight_decay=config.propensity_weight_decay)
-            self.imputation = self.part(MF, "imputation", weight_decay=config.imputation_weight_decay)
-            self.prediction = self.part(MF, "prediction")
+            self.click = self.part(Factorisation, "click", weight_decay=config.propensity_weight_decay)
+            self.imputation = self.part(
+                Factorisation, "imputation", weight_decay=config.imputation_weight_decay
+            )
+            self.prediction = self.part(Factorisation, "prediction")
             self.click.tables["bias"].fill_(_logit(self.data.density))
 
     def towers(self, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
@@ -94,13 +95,12 @@ class ESCM2DR(Method):
     def step(self, draw: Draw) -> None:
         """One step of all towers on the whole loss."""
         parts = (self.prediction,) if self.config.shared else (self.click, self.prediction, self.imputation)
-        terms = self.losses(draw.observed(), draw.everywhere())
-        minimise(parts, torch.stack(list(terms.values())).sum(0))
+        minimise(parts, total(self.losses(draw.observed(), draw.everywhere())))
 
     def losses(self, observed: Batch, everywhere: Batch) -> dict[str, Tensor]:
         """The loss's terms by name, (G,) each."""
         click, conversion, imputed = self.towers(everywhere)
-        joint = -_product_bce(click, conversion, everywhere.observed * everywhere.labels)
+        joint = -_log_likelihood(click, conversion, everywhere.observed * everywhere.labels)
         direct = self.pointwise(conversion, torch.sigmoid(imputed).detach())
 
         click_o, conversion_o, imputed_o = self.towers(observed)
@@ -124,8 +124,8 @@ class ESCM2DR(Method):
         return weight_diagnostics(weights, self.data.density)
 
 
-def _product_bce(a: Tensor, b: Tensor, labels: Tensor) -> Tensor:
-    """Log-likelihood of labels under the probability σ(a) σ(b), without leaving the log scale."""
+def _log_likelihood(a: Tensor, b: Tensor, labels: Tensor) -> Tensor:
+    """Of labels under the probability σ(a) σ(b), without leaving the log scale."""
     log_p = functional.logsigmoid(a) + functional.logsigmoid(b)
     log_rest = torch.log(-torch.expm1(log_p.clamp_max(-1e-6)))
     return labels * log_p + (1 - labels) * log_rest

@@ -16,15 +16,16 @@ Differences from the paper:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from bench.engine.part import minimise
 from bench.engine.sampling import Draw
 from methods import register
-from methods.base import Method, MethodConfig, one_of, require
-from methods.parts import MF, PROPENSITIES, observed_sample, weight_diagnostics
+from methods.base import Method, MethodConfig, at_least, choices
+from methods.parts import Factorisation
+from methods.weights import PROPENSITIES, observed_sample, weight_diagnostics
 
 
 @register
@@ -40,18 +41,14 @@ class IPS(Method):
     class Config(MethodConfig):
         """Fields of IPS."""
 
-        propensity: str = "naive_bayes"  # naive_bayes (of the label) | logistic (user + item)
-        clip: float = 10.0  # largest normalised weight
-
-        def check(self) -> None:
-            """See `MethodConfig.check`."""
-            super().check()
-            one_of(self, "propensity", tuple(PROPENSITIES))
-            require(self, "clip", self.clip >= 1, "must be at least 1, the weights' mean")
+        # naive_bayes (of the label) | logistic (user + item)
+        propensity: str = field(default="naive_bayes", metadata=choices(*PROPENSITIES))
+        # Largest normalised weight.
+        clip: float = field(default=10.0, metadata=at_least(1, "the weights' mean"))
 
     def build(self) -> None:
         """The prediction model and the weights."""
-        self.prediction = self.part(MF, "prediction")
+        self.prediction = self.part(Factorisation, "prediction")
         self.weights = PROPENSITIES[self.config.propensity](self.data, self.config.clip)
 
     def step(self, draw: Draw) -> None:

@@ -10,7 +10,7 @@ Differences from the paper:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -18,8 +18,9 @@ from bench.engine.part import minimise
 from bench.engine.sampling import Draw
 from bench.errors import NotApplicable
 from methods import register
-from methods.base import Method, MethodConfig, require
-from methods.parts import MF, known, observed_sample, weight_diagnostics
+from methods.base import Method, MethodConfig, at_least
+from methods.parts import Factorisation
+from methods.weights import known, observed_sample, weight_diagnostics
 
 
 @register
@@ -29,18 +30,13 @@ class OracleIPS(Method):
     title = "IPS, true propensities"
     paper = "Schnabel et al., Recommendations as Treatments: Debiasing Learning and Evaluation, ICML 2016"
     year = 2016
-    control = True
 
     @dataclass(kw_only=True)
     class Config(MethodConfig):
         """Fields of IPS with the true propensities."""
 
-        clip: float = 10.0  # largest normalised weight
-
-        def check(self) -> None:
-            """See `MethodConfig.check`."""
-            super().check()
-            require(self, "clip", self.clip >= 1, "must be at least 1, the weights' mean")
+        # Largest normalised weight.
+        clip: float = field(default=10.0, metadata=at_least(1, "the weights' mean"))
 
     def build(self) -> None:
         """The prediction model and the weights.
@@ -50,7 +46,7 @@ class OracleIPS(Method):
         """
         if self.data.propensity is None:
             raise NotApplicable("Only generated data have known propensities.")
-        self.prediction = self.part(MF, "prediction")
+        self.prediction = self.part(Factorisation, "prediction")
         self.weights = known(self.data, self.config.clip)
 
     def step(self, draw: Draw) -> None:

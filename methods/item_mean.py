@@ -10,7 +10,7 @@ Differences from the paper:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from torch import Tensor
 from bench.engine.phase import Phase
 from bench.engine.sampling import Pairs
 from methods import register
-from methods.base import Method, MethodConfig, Shared, require
+from methods.base import Method, MethodConfig, Shared, above
 
 
 @register
@@ -28,19 +28,13 @@ class ItemMean(Method):
     title = "Item mean"
     paper = "none"
     year = 0
-    control = True
     trained = False
 
     @dataclass(kw_only=True)
     class Config(MethodConfig):
         """Fields of the item mean."""
 
-        pseudo_count: float = 5.0  # c
-
-        def check(self) -> None:
-            """See `MethodConfig.check`."""
-            super().check()
-            require(self, "pseudo_count", self.pseudo_count > 0, "must be above 0")
+        pseudo_count: float = field(default=5.0, metadata=above(0))  # c
 
     def build(self) -> None:
         """Sums and counts of the items' labels, (I,)."""
@@ -51,7 +45,7 @@ class ItemMean(Method):
 
     def score(self, pairs: Pairs) -> Tensor:
         """(G, N) the items' smoothed mean labels."""
-        c = self.config.pseudo_count.unsqueeze(-1)
+        c = self.config.column("pseudo_count")
         mean = (self.positives.value + c * self.mean) / (self.counts.value + c)  # (G, I)
         return mean.gather(1, pairs.items)
 

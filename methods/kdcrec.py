@@ -20,7 +20,7 @@ Differences from the paper:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -29,8 +29,9 @@ from bench.engine.part import minimise
 from bench.engine.phase import Phase
 from bench.engine.sampling import Batch, Draw, Pairs
 from methods import register
-from methods.base import Method, MethodConfig, require
-from methods.parts import MF, coverage
+from methods.base import Method, MethodConfig, above, at_least
+from methods.parts import Factorisation
+from methods.weights import coverage
 
 LEAST_RANGE = 0.1  # of the teacher's predictions
 
@@ -48,22 +49,17 @@ class KDCRec(Method):
     class Config(MethodConfig):
         """Fields of KDCRec."""
 
-        alpha: float = 0.5  # α, the teacher's weight beside the label's
-        teacher_learning_rate: float = 0.01
+        # α, the teacher's weight beside the label's.
+        alpha: float = field(default=0.5, metadata=at_least(0))
+        teacher_learning_rate: float = field(default=0.01, metadata=above(0))
         teacher_weight_decay: float = 1e-3
-
-        def check(self) -> None:
-            """See `MethodConfig.check`."""
-            super().check()
-            require(self, "alpha", self.alpha >= 0, "must be at least 0")
-            require(self, "teacher_learning_rate", self.teacher_learning_rate > 0, "must be above 0")
 
     def build(self) -> None:
         """Student and teacher."""
         config = self.config
-        self.prediction = self.part(MF, "prediction")
+        self.prediction = self.part(Factorisation, "prediction")
         self.teacher = self.part(
-            MF,
+            Factorisation,
             "teacher",
             learning_rate=config.teacher_learning_rate,
             weight_decay=config.teacher_weight_decay,
@@ -102,7 +98,7 @@ class KDCRec(Method):
     def refined(self, observed: Batch) -> Tensor:
         """The target, (G, B), within [0, 1]."""
         taught = (self.taught(observed) - self.lowest.unsqueeze(-1)) / self.range.unsqueeze(-1)
-        alpha = self.config.alpha.unsqueeze(-1)
+        alpha = self.config.column("alpha")
         return (observed.labels + alpha * taught) / (1 + alpha)
 
     def step(self, draw: Draw) -> None:

@@ -15,14 +15,14 @@ Differences from the paper:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from bench.engine.part import minimise
 from bench.engine.sampling import Draw
 from methods import register
-from methods.base import require
+from methods.base import at_least, require
 from methods.kdcrec import KDCRec
 
 
@@ -35,20 +35,17 @@ class Bridge(KDCRec):
         "Liu et al., A General Knowledge Distillation Framework for Counterfactual Recommendation, SIGIR 2020"
     )
     year = 2020
-    control = True
 
     @dataclass(kw_only=True)
     class Config(KDCRec.Config):
         """Fields of the bridge."""
 
-        everywhere_ratio: int = 1
-        bridge_weight: float = 0.1  # λ
+        everywhere_ratio: int = field(default=1, metadata=at_least(1))
+        bridge_weight: float = field(default=0.1, metadata=at_least(0))  # λ
 
         def check(self) -> None:
             """See `MethodConfig.check`."""
             super().check()
-            require(self, "bridge_weight", self.bridge_weight >= 0, "must be at least 0")
-            require(self, "everywhere_ratio", self.everywhere_ratio >= 1, "must be at least 1")
             unused = KDCRec.Config.alpha  # labels are not refined here; another value would do nothing
             require(
                 self, "alpha", self.alpha == unused, f"has no meaning in the bridge: leave it at {unused}"

@@ -12,7 +12,7 @@ Ratings", WSDM 2021. Its code is not public; this is the form in which public co
 
 Differences from the paper:
 1. Its algorithm that keeps the propensities' variance low is not public. Here φ starts at a nominal model
-   (`propensity.py`), is drawn back to it by a decoupled decay, and weights are self-normalised.
+   (`learned_propensity.py`), is drawn back to it by a decoupled decay, and weights are self-normalised.
 2. The virtual step is plain gradient descent with a rate of its own; the true step is Adam.
 3. E of the virtual step is the E of the true step; public code has E_IPS there even for DR.
 4. With ê = g², as published, E_DR would have E_IPS's gradient in θ.
@@ -20,7 +20,7 @@ Differences from the paper:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -30,9 +30,10 @@ from bench.engine.part import minimise
 from bench.engine.phase import Phase
 from bench.engine.sampling import Batch, Draw
 from methods import register
-from methods.base import one_of, require
-from methods.parts import MF, coverage, observed_sample, weight_diagnostics
-from methods.propensity import PropensityConfig, PropensityMethod, self_normalised
+from methods.base import above, at_least, choices, total
+from methods.learned_propensity import PropensityConfig, PropensityMethod, self_normalised
+from methods.parts import Factorisation
+from methods.weights import coverage, observed_sample, weight_diagnostics
 
 
 @register
@@ -48,29 +49,21 @@ class LTD(PropensityMethod):
     class Config(PropensityConfig):
         """Fields of LTD."""
 
-        base: str = "dr"  # dr | ips
-        inner_rate: float = 0.01  # η, on losses that are summed over the batch
-        meta_learning_rate: float = 1e-3  # of φ in the main phase
+        base: str = field(default="dr", metadata=choices("dr", "ips"))
+        inner_rate: float = field(default=0.01, metadata=above(0))  # η, on losses summed over the batch
+        meta_learning_rate: float = field(default=1e-3, metadata=at_least(0))  # of φ in the main phase
         meta_weight_decay: float = 1.0  # draws φ back to the nominal propensity
-        imputation_learning_rate: float = 1e-3
+        imputation_learning_rate: float = field(default=1e-3, metadata=above(0))
         imputation_weight_decay: float = 1e-3
-
-        def check(self) -> None:
-            """See `MethodConfig.check`."""
-            super().check()
-            one_of(self, "base", ("dr", "ips"))
-            for name in ("inner_rate", "imputation_learning_rate"):
-                require(self, name, getattr(self, name) > 0, "must be above 0")
-            require(self, "meta_learning_rate", self.meta_learning_rate >= 0, "must be at least 0")
 
     def build(self) -> None:
         """Prediction, propensity and, for DR, the residual model."""
         config = self.config
-        self.prediction = self.part(MF, "prediction")
+        self.prediction = self.part(Factorisation, "prediction")
         self.build_propensity()
         if config.base == "dr":
             self.imputation = self.part(
-                MF,
+                Factorisation,
                 "imputation",
                 learning_rate=config.imputation_learning_rate,
                 weight_decay=config.imputation_weight_decay,
@@ -95,7 +88,7 @@ class LTD(PropensityMethod):
 
         per_pair, direct = self.errors(observed, everywhere)
         size = observed.labels.shape[-1]
-        lower = size * (direct + (self.weights(observed) * per_pair).mean(-1))
+        lower = size * total(self.losses(self.weights(observed), per_pair, direct))
         virtual_step(
             self.propensity,
             self.prediction,
@@ -105,7 +98,11 @@ class LTD(PropensityMethod):
         )
         with torch.no_grad():
             weights = self.weights(observed)
-        minimise(self.prediction, direct + (weights * per_pair).mean(-1))
+        minimise(self.prediction, total(self.losses(weights, per_pair, direct)))
+
+    def losses(self, weights: Tensor, per_pair: Tensor, direct: Tensor) -> dict[str, Tensor]:
+        """The terms of E by name, (G,) each, given w and what `errors` returns."""
+        return {"direct": direct, "weighted": (weights * per_pair).mean(-1)}
 
     def weights(self, observed: Batch) -> Tensor:
         """w, (G, B)."""

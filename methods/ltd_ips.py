@@ -21,14 +21,9 @@ class LTDIPS(LTD):
     """An extra row beside LTD."""
 
     title = "LTD-IPS"
-    control = True
 
     @dataclass(kw_only=True)
     class Config(LTD.Config):
         """Fields of LTD-IPS."""
 
         base: str = "ips"
-
-    def build(self) -> None:
-        """Prediction and propensity."""
-        super().build()

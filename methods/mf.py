@@ -16,7 +16,7 @@ from bench.engine.part import minimise
 from bench.engine.sampling import Draw
 from methods import register
 from methods.base import Method
-from methods.parts import MF as Factorisation
+from methods.parts import Factorisation
 
 
 @register

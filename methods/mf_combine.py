@@ -18,7 +18,8 @@ from bench.engine.part import minimise
 from bench.engine.sampling import Draw
 from methods import register
 from methods.base import Method
-from methods.parts import MF, coverage
+from methods.parts import Factorisation
+from methods.weights import coverage
 
 
 @register
@@ -29,11 +30,10 @@ class CombinedMF(Method):
     paper = "Chen et al., AutoDebias: Learning to Debias for Recommendation, SIGIR 2021"
     year = 2021
     uses_unbiased = "yes"
-    control = True
 
     def build(self) -> None:
         """One part, and A's share of the ratings."""
-        self.prediction = self.part(MF, "prediction")
+        self.prediction = self.part(Factorisation, "prediction")
         n_unbiased = self.data.unbiased_labels.shape[-1]
         self.share = n_unbiased / (n_unbiased + len(self.data.labels))
 

@@ -22,18 +22,41 @@ Differences from the paper:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from bench.engine.part import minimise
-from bench.engine.sampling import Draw, Pairs
+from bench.engine.sampling import Batch, Draw, Pairs
 from bench.errors import BenchError
 from methods import register
-from methods.base import require
-from methods.parts import MF, MLP
+from methods.base import above, total
+from methods.parts import MLP, Factorisation
 from methods.res_ips import RESIDUAL_PENALTY, ResIPS, residual
+
+
+class Batches(NamedTuple):
+    """The batches of one step, of O, D and A."""
+
+    observed: Batch
+    everywhere: Batch
+    unbiased: Batch
+
+
+class Predicted(NamedTuple):
+    """What f says of the pairs of `Batches`, and e of those that have a label, (G, B) each."""
+
+    logits: Tensor
+    logits_everywhere: Tensor
+    logits_unbiased: Tensor
+    error: Tensor
+    error_unbiased: Tensor
+
+    def fixed(self) -> Predicted:
+        """The same without the way back to θ."""
+        return Predicted(*(each.detach() for each in self))
 
 
 @register
@@ -46,13 +69,12 @@ class ResDR(ResIPS):
     class Config(ResIPS.Config):
         """Fields of Res-DR."""
 
-        imputation_learning_rate: float = 0.01
+        imputation_learning_rate: float = field(default=0.01, metadata=above(0))
         imputation_weight_decay: float = 1e-4
 
         def check(self) -> None:
             """See `MethodConfig.check`."""
             super().check()
-            require(self, "imputation_learning_rate", self.imputation_learning_rate > 0, "must be above 0")
             if self.loss != "bce":  # see `dr_jl.py`: this form of the imputed error has a wrong root there
                 raise BenchError(
                     "method.loss must be bce for Res-DR, whose imputed error is a pseudo-label's."
@@ -62,7 +84,7 @@ class ResDR(ResIPS):
         """The parts of Res-IPS, the imputation model and its residual."""
         super().build()
         self.imputation = self.part(
-            MF,
+            Factorisation,
             "imputation",
             learning_rate=self.config.imputation_learning_rate,
             weight_decay=self.config.imputation_weight_decay,
@@ -71,48 +93,60 @@ class ResDR(ResIPS):
 
     def step(self, draw: Draw) -> None:
         """Propensity and its residual; imputation and its residual; the prediction model."""
-        observed, everywhere, unbiased = draw.observed(), draw.everywhere(), draw.unbiased()
-        config = self.config
-        f, f_d, f_a = (self.prediction(each) for each in (observed, everywhere, unbiased))
-        error = self.pointwise(f, observed.labels)
-        error_a = self.pointwise(f_a, unbiased.labels)
-        fixed, fixed_a = error.detach(), error_a.detach()
+        batches = Batches(draw.observed(), draw.everywhere(), draw.unbiased())
+        f = self.predicted(batches)
+        fixed = f.fixed()
 
-        with torch.no_grad():
-            imputed, _ = self.imputed_labels(observed)
-            imputed_d, _ = self.imputed_labels(everywhere)
-            direct = self.pointwise(f_d, imputed_d).mean(-1)
-            missed = fixed - self.pointwise(f, imputed)
-        nominal = self.propensity_loss(self.propensity(everywhere), everywhere)
-        delta = residual(self.residual, self.propensity, observed)
-        estimate = direct + (self.weights(observed, delta) * missed).mean(-1)
-        consistency = self.consistency(estimate, fixed_a.mean(-1))
-        penalty = RESIDUAL_PENALTY * delta.square().mean(-1)
-        minimise((self.propensity, self.residual), nominal + config.gamma * consistency + penalty)
+        labels = self.fixed_labels(batches)
+        self.step_propensity(
+            batches.observed,
+            batches.everywhere,
+            lambda weights: self.estimate(fixed, weights, *labels),
+            fixed.error_unbiased.mean(-1),
+        )
+        weights = self.fixed_weights(batches.observed)
+        self.step_imputation(batches, fixed, weights)
+        labels = self.fixed_labels(batches)
+        self.step_prediction(self.estimate(f, weights, *labels), f.error_unbiased.mean(-1))
 
-        with torch.no_grad():
-            delta = residual(self.residual, self.propensity, observed)
-            weights = self.weights(observed, delta)
-        imputed, rho = self.imputed_labels(observed)
-        imputed_d, _ = self.imputed_labels(everywhere)
-        imputed_a, _ = self.imputed_labels(unbiased)
-        nominal_label = torch.sigmoid(self.imputation(observed))
-        on_observed = weights * (fixed - self.pointwise(f.detach(), nominal_label)).square()
-        estimate = self.pointwise(f_d.detach(), imputed_d).mean(-1) + (
-            weights * (fixed - self.pointwise(f.detach(), imputed))
-        ).mean(-1)
-        calibration = (fixed_a - self.pointwise(f_a.detach(), imputed_a)).square().mean(-1)
-        shared = 2 * self.gap * estimate + calibration  # the gap of this step, with ẽ's gradient
-        penalty = RESIDUAL_PENALTY * rho.square().mean(-1)
-        minimise((self.imputation, self.correction), on_observed.mean(-1) + config.gamma * shared + penalty)
+    def step_imputation(self, batches: Batches, fixed: Predicted, weights: Tensor) -> None:
+        """One step of ω and ζ, with θ and w, (G, B), fixed."""
+        terms = self.imputation_losses(batches, fixed, weights)
+        minimise((self.imputation, self.correction), total(terms))
 
+    def imputation_losses(self, batches: Batches, fixed: Predicted, weights: Tensor) -> dict[str, Tensor]:
+        """The terms of the loss of ω and ζ by name, (G,) each."""
+        label, rho = self.imputed_labels(batches.observed)
+        label_everywhere, _ = self.imputed_labels(batches.everywhere)
+        label_unbiased, _ = self.imputed_labels(batches.unbiased)
+        nominal_error = self.pointwise(fixed.logits, torch.sigmoid(self.imputation(batches.observed)))  # ê
+        estimate = self.estimate(fixed, weights, label, label_everywhere)
+        missed = fixed.error_unbiased - self.pointwise(fixed.logits_unbiased, label_unbiased)
+        # L_con by the gap that the propensity's step left, with the gradient that E has through ẽ.
+        shared = 2 * self.gap * estimate + missed.square().mean(-1)
+        return {
+            "nominal": (weights * (fixed.error - nominal_error).square()).mean(-1),
+            "shared": self.config.gamma * shared,
+            "penalty": RESIDUAL_PENALTY * rho.square().mean(-1),
+        }
+
+    def predicted(self, batches: Batches) -> Predicted:
+        """f's logits and errors."""
+        logits, logits_everywhere, logits_unbiased = (self.prediction(each) for each in batches)
+        error = self.pointwise(logits, batches.observed.labels)
+        error_unbiased = self.pointwise(logits_unbiased, batches.unbiased.labels)
+        return Predicted(logits, logits_everywhere, logits_unbiased, error, error_unbiased)
+
+    def estimate(self, f: Predicted, weights: Tensor, label: Tensor, label_everywhere: Tensor) -> Tensor:
+        """E, (G,), given w and the labels of ẽ on O and on D, (G, B) each."""
+        direct = self.pointwise(f.logits_everywhere, label_everywhere)
+        missed = f.error - self.pointwise(f.logits, label)
+        return direct.mean(-1) + (weights * missed).mean(-1)
+
+    def fixed_labels(self, batches: Batches) -> tuple[Tensor, Tensor]:
+        """The labels of ẽ on O and on D, (G, B) each, as they are; no gradient flows through them."""
         with torch.no_grad():
-            imputed, _ = self.imputed_labels(observed)
-            imputed_d, _ = self.imputed_labels(everywhere)
-        direct = self.pointwise(f_d, imputed_d).mean(-1)
-        missed = error - self.pointwise(f, imputed)
-        loss = direct + (weights * missed).mean(-1) + config.beta * error_a.mean(-1)
-        minimise(self.prediction, loss)
+            return self.imputed_labels(batches.observed)[0], self.imputed_labels(batches.everywhere)[0]
 
     def imputed_labels(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
         """σ(g + ρ) and ρ, (G, B)."""

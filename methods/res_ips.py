@@ -24,7 +24,8 @@ Differences from the paper:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -32,9 +33,10 @@ from torch import Tensor
 from bench.engine.part import Part, minimise
 from bench.engine.sampling import Batch, Draw, Pairs
 from methods import register
-from methods.base import require
-from methods.parts import MF, MLP, coverage, observed_sample, weight_diagnostics
-from methods.propensity import PropensityConfig, PropensityMethod, self_normalised
+from methods.base import at_least, total
+from methods.learned_propensity import PropensityConfig, PropensityMethod, self_normalised
+from methods.parts import MLP, Factorisation
+from methods.weights import coverage, observed_sample, weight_diagnostics
 
 MOMENTUM = 0.9  # of the gap's running mean
 RESIDUAL_PENALTY = 1e-4  # on the mean squared residual
@@ -53,18 +55,12 @@ class ResIPS(PropensityMethod):
     class Config(PropensityConfig):
         """Fields of Res-IPS."""
 
-        beta: float = 0.01  # β, of the unbiased ratings' own loss
-        gamma: float = 1e-3  # γ, of the consistency with them
-
-        def check(self) -> None:
-            """See `MethodConfig.check`."""
-            super().check()
-            for name in ("beta", "gamma"):
-                require(self, name, getattr(self, name) >= 0, "must be at least 0")
+        beta: float = field(default=0.01, metadata=at_least(0))  # β, of the unbiased ratings' own loss
+        gamma: float = field(default=1e-3, metadata=at_least(0))  # γ, of the consistency with them
 
     def build(self) -> None:
         """Prediction, nominal propensity and its residual."""
-        self.prediction = self.part(MF, "prediction")
+        self.prediction = self.part(Factorisation, "prediction")
         self.build_propensity()
         self.residual = self.part(MLP, "residual", sizes=self.residual_sizes())
         self.gap = self.data.labels.new_zeros(self.n_members)
@@ -74,24 +70,55 @@ class ResIPS(PropensityMethod):
         return (2 * self.config.embedding_size, self.config.embedding_size, 1)
 
     def step(self, draw: Draw) -> None:
-        """Propensity and residual, then the prediction model."""
+        """Propensity and its residual; the prediction model."""
         observed, everywhere, unbiased = draw.observed(), draw.everywhere(), draw.unbiased()
-        logits = self.prediction(observed)
-        error = self.pointwise(logits, observed.labels)
-        logits_unbiased = self.prediction(unbiased)
-        error_unbiased = self.pointwise(logits_unbiased, unbiased.labels).mean(-1)
+        error = self.pointwise(self.prediction(observed), observed.labels)
+        on_unbiased = self.pointwise(self.prediction(unbiased), unbiased.labels).mean(-1)
 
+        fixed = error.detach()
+        self.step_propensity(
+            observed, everywhere, lambda weights: (weights * fixed).mean(-1), on_unbiased.detach()
+        )
+        weights = self.fixed_weights(observed)
+        self.step_prediction((weights * error).mean(-1), on_unbiased)
+
+    def step_propensity(
+        self, observed: Batch, everywhere: Batch, estimate: Callable[[Tensor], Tensor], on_unbiased: Tensor
+    ) -> None:
+        """One step of ψ and ξ.
+
+        Args:
+            estimate: E, (G,), as a function of w, (G, B), alone: all else in it is fixed.
+            on_unbiased: mean_A e, (G,), fixed.
+        """
+        terms = self.propensity_losses(observed, everywhere, estimate, on_unbiased)
+        minimise((self.propensity, self.residual), total(terms))
+
+    def propensity_losses(
+        self, observed: Batch, everywhere: Batch, estimate: Callable[[Tensor], Tensor], on_unbiased: Tensor
+    ) -> dict[str, Tensor]:
+        """The terms of the loss of ψ and ξ by name, (G,) each; the running gap moves on."""
         nominal = self.propensity_loss(self.propensity(everywhere), everywhere)
         delta = residual(self.residual, self.propensity, observed)
-        weights = self.weights(observed, delta)
-        consistency = self.consistency((weights * error.detach()).mean(-1), error_unbiased.detach())
-        penalty = RESIDUAL_PENALTY * delta.square().mean(-1)
-        minimise((self.propensity, self.residual), nominal + self.config.gamma * consistency + penalty)
+        consistency = self.consistency(estimate(self.weights(observed, delta)), on_unbiased)
+        return {
+            "nominal": nominal,
+            "consistency": self.config.gamma * consistency,
+            "penalty": RESIDUAL_PENALTY * delta.square().mean(-1),
+        }
 
+    def step_prediction(self, estimate: Tensor, on_unbiased: Tensor) -> None:
+        """One step of θ, given E and mean_A e, (G,) each, in which all else is fixed."""
+        minimise(self.prediction, total(self.losses(estimate, on_unbiased)))
+
+    def losses(self, estimate: Tensor, on_unbiased: Tensor) -> dict[str, Tensor]:
+        """The terms of the loss of θ by name, (G,) each."""
+        return {"estimate": estimate, "unbiased": self.config.beta * on_unbiased}
+
+    def fixed_weights(self, observed: Batch) -> Tensor:
+        """w, (G, B), of the propensity as it is; no gradient flows through it."""
         with torch.no_grad():
-            delta = residual(self.residual, self.propensity, observed)
-            weights = self.weights(observed, delta)
-        minimise(self.prediction, (weights * error).mean(-1) + self.config.beta * error_unbiased)
+            return self.weights(observed, residual(self.residual, self.propensity, observed))
 
     def weights(self, observed: Batch, delta: Tensor) -> Tensor:
         """w, (G, B)."""
@@ -104,8 +131,7 @@ class ResIPS(PropensityMethod):
 
     def diagnostics(self) -> dict[str, Tensor]:
         """See `weight_diagnostics` and `coverage`."""
-        sample = observed_sample(self.data, self.n_members)
-        weights = self.weights(sample, residual(self.residual, self.propensity, sample))
+        weights = self.fixed_weights(observed_sample(self.data, self.n_members))
         return {**weight_diagnostics(weights, self.data.density), **coverage(self.data)}
 
 

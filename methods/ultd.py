@@ -17,7 +17,7 @@ and Algorithm 1. What the paper leaves open is a field of `ULTDConfig`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -25,8 +25,9 @@ from torch.nn import functional
 
 from bench.engine.part import Part, minimise
 from bench.engine.sampling import Batch, Draw, Pairs
-from methods.base import Method, MethodConfig, Shared, one_of, require
-from methods.parts import MF, MLP, coverage
+from methods.base import Method, MethodConfig, Shared, at_least, between, choices, total
+from methods.parts import MLP, Factorisation
+from methods.weights import coverage
 
 START_SCALE = 0.5413248546129181  # softplus of it is 1: s_u at the start
 UNDECIDED = 0.25  # squared error of a prediction of one half: L_A(u) of `no_unbiased`
@@ -37,34 +38,29 @@ class ULTDConfig(MethodConfig):
     """Fields of both rows. The paper's β is `weight_decay`, the L2 of θ, as in every other row."""
 
     loss: str = "mse"
-    everywhere_ratio: int = 1
-    rate: str = "network"  # s_u, b_u out of the user's embedding | table: free ones per user
-    layers: int = 1  # hidden layers of the network
-    rate_factor: float = 0.1  # learning rate of ψ over that of θ: .01 to .1; of a table .3 to 1
+    everywhere_ratio: int = field(default=1, metadata=at_least(1))
+    # s_u, b_u out of the user's embedding | table: free ones per user.
+    rate: str = field(default="network", metadata=choices("table", "network"))
+    layers: int = field(default=1, metadata=at_least(1))  # hidden layers of the network
+    # Learning rate of ψ over that of θ: .01 to .1; of a table .3 to 1.
+    rate_factor: float = field(default=0.1, metadata=at_least(0))
     rate_start: float = -2.0  # b_u at the start
-    gamma: float = 1e-5  # γ, L2 of ψ (of the table: of its distance from the start)
-    penalty: float = 1e-3  # λ
-    omega: str = "rows"  # Ω: squared norm of what g reads for a pair | all: weight decay of φ
-    users_without: str = "mean"  # L_A(u) of users without a rating in A: mean | zero | skip (α_u = 0)
-    user_mean: str = "estimate"  # of pairs weighted |O| / (m n_u) | batch: mean within the batch
-    unbiased_weight: float = 0.0  # of a direct term mean_A ℓ(f, r), the other reading of β
+    # γ, L2 of ψ (of the table: of its distance from the start).
+    gamma: float = field(default=1e-5, metadata=at_least(0))
+    penalty: float = field(default=1e-3, metadata=at_least(0))  # λ
+    # Ω: squared norm of what g reads for a pair | all: weight decay of φ.
+    omega: str = field(default="rows", metadata=choices("rows", "all"))
+    # L_A(u) of users without a rating in A: mean | zero | skip (α_u = 0).
+    users_without: str = field(default="mean", metadata=choices("mean", "zero", "skip"))
+    # Of pairs weighted |O| / (m n_u) | batch: mean within the batch.
+    user_mean: str = field(default="estimate", metadata=choices("estimate", "batch"))
+    # Of a direct term mean_A ℓ(f, r), the other reading of β.
+    unbiased_weight: float = field(default=0.0, metadata=at_least(0))
     no_unbiased: bool = False  # L_A(u) is a constant: A is not used
     detach_unbiased_loss: bool = False  # no gradient reaches θ through α_u
-    missing_weight: float = 0.0  # of a whole-space term as in `eib.py`, which the paper does not have
-    imputed_label: float = 0.1  # of that term
-
-    def check(self) -> None:
-        """See `MethodConfig.check`."""
-        super().check()
-        one_of(self, "rate", ("table", "network"))
-        one_of(self, "omega", ("rows", "all"))
-        one_of(self, "users_without", ("mean", "zero", "skip"))
-        one_of(self, "user_mean", ("estimate", "batch"))
-        for name in ("everywhere_ratio", "layers"):
-            require(self, name, getattr(self, name) >= 1, "must be at least 1")
-        for name in ("rate_factor", "gamma", "penalty", "unbiased_weight", "missing_weight"):
-            require(self, name, getattr(self, name) >= 0, "must be at least 0")
-        require(self, "imputed_label", 0 <= self.imputed_label <= 1, "must lie in 0 to 1")
+    # Of a whole-space term as in `eib.py`, which the paper does not have.
+    missing_weight: float = field(default=0.0, metadata=at_least(0))
+    imputed_label: float = field(default=0.1, metadata=between(0, 1))  # of that term
 
 
 class ULTD(Method):
@@ -77,10 +73,10 @@ class ULTD(Method):
     def build(self) -> None:
         """Prediction, pseudo-labels and unlearning rates; the weight of a user's pairs, (U,)."""
         config, data = self.config, self.data
-        self.prediction = self.part(MF, "prediction")
+        self.prediction = self.part(Factorisation, "prediction")
         none = torch.zeros_like(config.penalty)
         decay = config.penalty if config.omega == "all" else none
-        self.pseudo_label = self.part(MF, "pseudo_label", weight_decay=decay)
+        self.pseudo_label = self.part(Factorisation, "pseudo_label", weight_decay=decay)
         rates = {"learning_rate": config.learning_rate * config.rate_factor, "weight_decay": config.gamma}
         if config.rate == "network":
             sizes = (*[config.embedding_size] * (1 + config.layers), 2)
@@ -95,21 +91,27 @@ class ULTD(Method):
     # --- The loss of f and ψ ---
 
     def step_prediction(self, draw: Draw) -> None:
-        """One step of L_f in θ and ψ."""
+        """One step of L_f, and of the terms that the paper does not have, in θ and ψ."""
+        minimise((self.prediction, self.rates), total(self.losses(draw)))
+
+    def losses(self, draw: Draw) -> dict[str, Tensor]:
+        """The terms of the loss of f and ψ by name, (G,) each."""
         observed, unbiased = draw.observed(), self.unbiased_batch(draw)
         logits, logits_unbiased = self.prediction(observed), self.prediction(unbiased)
         error_unbiased = self.pointwise(logits_unbiased, unbiased.labels)
         rate = self.rate(observed.users, *self.unbiased_loss(unbiased, error_unbiased))
-        loss = self.loss(observed, logits, rate)
-        loss = loss + self.config.unbiased_weight * error_unbiased.mean(-1)
+        terms = {
+            "unlearning": self.unlearning_loss(observed, logits, rate),
+            "unbiased": self.config.unbiased_weight * error_unbiased.mean(-1),
+        }
         if self.whole_space:
             everywhere = draw.everywhere()
-            imputed = self.config.imputed_label.unsqueeze(-1).expand_as(everywhere.labels)
+            imputed = self.config.column("imputed_label").expand_as(everywhere.labels)
             missing = self.pointwise(self.prediction(everywhere), imputed).mean(-1)
-            loss = loss + self.config.missing_weight / self.data.density * missing
-        minimise((self.prediction, self.rates), loss)
+            terms["missing"] = self.config.missing_weight / self.data.density * missing
+        return terms
 
-    def loss(self, observed: Batch, logits: Tensor, rate: Tensor) -> Tensor:
+    def unlearning_loss(self, observed: Batch, logits: Tensor, rate: Tensor) -> Tensor:
         """L_f on a batch of O, (G,), given α of its users, (G, B)."""
         pseudo = torch.sigmoid(self.pseudo_label.fixed(observed))
         kept = self.pointwise(logits, observed.labels)
@@ -161,20 +163,22 @@ class ULTD(Method):
             raw, moved = self.rates(embedding).unbind(-1)  # type: ignore[operator]
         else:
             raw, moved = self.rates.rows("scale", users), self.rates.rows("shift", users)
-        start = self.config.rate_start.unsqueeze(-1)
-        return functional.softplus(START_SCALE + raw), start + moved
+        return functional.softplus(START_SCALE + raw), self.config.column("rate_start") + moved
 
     # --- The loss of g ---
 
     def step_pseudo_label(self, draw: Draw) -> None:
         """One step of L_g in φ on a batch of D."""
-        everywhere = draw.everywhere()
+        minimise(self.pseudo_label, total(self.pseudo_label_losses(draw.everywhere())))
+
+    def pseudo_label_losses(self, everywhere: Batch) -> dict[str, Tensor]:
+        """The terms of L_g by name, (G,) each; `omega: all` makes the penalty a weight decay."""
         predicted = torch.sigmoid(self.prediction.fixed(everywhere))
         apart = predicted - torch.sigmoid(self.pseudo_label(everywhere))
-        loss = -apart.square().mean(-1)
+        terms = {"error": -apart.square().mean(-1)}
         if self.config.omega == "rows":
-            loss = loss + self.config.penalty * self.squared_rows(everywhere)
-        minimise(self.pseudo_label, loss)
+            terms["penalty"] = self.config.penalty * self.squared_rows(everywhere)
+        return terms
 
     def squared_rows(self, pairs: Pairs) -> Tensor:
         """Ω, (G,): mean over pairs of the squared norms of g's rows."""

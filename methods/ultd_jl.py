@@ -16,15 +16,18 @@ Differences from the paper:
    (`gamma`). γ draws s_u and b_u to their start: drawn to 0, they would unlearn half of everybody.
 5. Ω is the squared norm of the pseudo-label model's rows in the batch (`omega`).
 6. Several g-steps use the same batch of D.
+7. Where A has more ratings than four batches of O have, a step takes L_A(u) over a stretch of A of that size,
+   which moves on with each step and goes round A; users without a rating in the stretch are those of 2. Else
+   it is over all of A in every step.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bench.engine.sampling import Draw
 from methods import register
-from methods.base import require
+from methods.base import at_least
 from methods.ultd import ULTD, ULTDConfig
 
 
@@ -38,18 +41,8 @@ class JointULTD(ULTD):
     class Config(ULTDConfig):
         """Fields of joint ULTD."""
 
-        f_steps: int = 1
-        g_steps: int = 1  # after every f_steps of the others
-
-        def check(self) -> None:
-            """See `MethodConfig.check`."""
-            super().check()
-            require(self, "f_steps", self.f_steps >= 1, "must be at least 1")
-            require(self, "g_steps", self.g_steps >= 0, "must be at least 0")
-
-    def build(self) -> None:
-        """See `ULTD.build`."""
-        super().build()
+        f_steps: int = field(default=1, metadata=at_least(1))
+        g_steps: int = field(default=1, metadata=at_least(0))  # after every f_steps of the others
 
     def step(self, draw: Draw) -> None:
         """A step of f and ψ, and after every `f_steps` of them the steps of g."""

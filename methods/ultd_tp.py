@@ -11,19 +11,19 @@ Differences from the paper:
 1. The paper does not say which f the pseudo-labels are learned against. Here it is plain MF, stopped on
    validation; `restart: true` starts f anew in the last phase.
 2. L_g has no minimum while λ is small, so that phase has a fixed length.
-3. Those of `ultd_jl.py`.
+3. Those of `ultd_jl.py`, the moving stretch of a large A among them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bench.engine.part import minimise
 from bench.engine.phase import Phase
 from bench.engine.sampling import Draw
 from methods import register
-from methods.base import require
-from methods.parts import MF
+from methods.base import at_least
+from methods.parts import Factorisation
 from methods.ultd import ULTD, ULTDConfig
 
 
@@ -37,17 +37,8 @@ class TwoPhaseULTD(ULTD):
     class Config(ULTDConfig):
         """Fields of two-phase ULTD."""
 
-        phase_one_steps: int = 300
+        phase_one_steps: int = field(default=300, metadata=at_least(0))
         restart: bool = False  # f starts anew after the pseudo-labels are learned
-
-        def check(self) -> None:
-            """See `MethodConfig.check`."""
-            super().check()
-            require(self, "phase_one_steps", self.phase_one_steps >= 0, "must be at least 0")
-
-    def build(self) -> None:
-        """See `ULTD.build`."""
-        super().build()
 
     def phases(self) -> list[Phase]:
         """Base, pseudo-labels, training."""
@@ -73,5 +64,5 @@ class TwoPhaseULTD(ULTD):
         """Starts f anew if that is asked for."""
         if self.config.restart:
             config = self.config
-            fresh = MF(self, "prediction", config.learning_rate, config.weight_decay)
+            fresh = Factorisation(self, "prediction", config.learning_rate, config.weight_decay)
             self.prediction.restart(fresh.tables)

@@ -59,7 +59,7 @@ def test_a_file_from_anywhere_is_a_row(tmp_path: Path) -> None:
 # What the example must not become → where its text changes, and the contract's test that says so.
 FAULTS = {
     "mixes_members": (("(weight * error)", "(weight * error * error.detach().mean())"), "nobody_notices"),
-    "reads_the_first_only": (("power.unsqueeze(-1)", "power[0]"), "nobody_notices"),
+    "reads_the_first_only": (('column("power")', "power[0]"), "nobody_notices"),
     "spreads_a_nan": (("(weight * error)", "(weight * error * (1 + 0 * error.sum().detach()))"), "is_lost"),
     "has_its_own_dice": (("(weight * error)", "(weight * error * torch.rand(1))"), "repeats"),
     "hides_what_it_knows": (
@@ -79,7 +79,10 @@ FAULTS = {
         ("minimise(self.prediction, (weight * error).mean(-1))", "self.prediction.leaves = []"),
         "it_trains",
     ),
-    "checks_nothing": (("super().check()", "pass"), "cannot_be_are_refused"),
+    "checks_nothing": (
+        ("# 0: plain MF", "# 0: plain MF\n\n        def check(self):\n            pass"),
+        "cannot_be_are_refused",
+    ),
     "talks": (("draw.observed()", "draw.observed()\n        print('step')"), "its_file_holds"),
     "owns_an_optimiser": (
         ("minimise(self.prediction", "torch.optim.Adam\n        minimise(self.prediction"),

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import functools
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
@@ -22,6 +24,34 @@ from bench.engine.sampling import Draw, Pairs, TrainingData
 from bench.errors import BenchError, nearest
 
 AnyPart = TypeVar("AnyPart", bound=Part)
+Range = Callable[["MethodConfig", str], None]  # raises a BenchError about a field that is out of range
+
+# --- Ranges of fields: `clip: float = field(default=10.0, metadata=at_least(1))` --------------------
+
+_RANGE = "range"  # key of a field's metadata
+
+
+def at_least(bound: float, why: str = "") -> Mapping[str, Range]:
+    """A field's metadata: its value is `bound` or more. why: what the bound is, for the sentence."""
+    demand = f"must be at least {bound:g}" + (f", {why}" if why else "")
+    return {_RANGE: lambda config, name: require(config, name, getattr(config, name) >= bound, demand)}
+
+
+def above(bound: float) -> Mapping[str, Range]:
+    """A field's metadata: its value is more than `bound`."""
+    demand = f"must be above {bound:g}"
+    return {_RANGE: lambda config, name: require(config, name, getattr(config, name) > bound, demand)}
+
+
+def between(low: float, high: float) -> Mapping[str, Range]:
+    """A field's metadata: its value is `low`, `high` or between them."""
+    demand = f"must lie in {low:g} to {high:g}"
+    return {_RANGE: lambda config, name: require(config, name, low <= getattr(config, name) <= high, demand)}
+
+
+def choices(*names: str) -> Mapping[str, Range]:
+    """A field's metadata: its value is one of these."""
+    return {_RANGE: lambda config, name: one_of(config, name, names)}
 
 
 @dataclass(kw_only=True)
@@ -31,31 +61,38 @@ class MethodConfig:
     A `float` field may differ between members that are trained together: inside the method it is a
     tensor (G,). A field of any other type shapes the program: members that differ in one are trained
     apart.
+
+    A field's range is declared in its metadata (`at_least`, `above`, `between`, `choices`). A class that
+    gives a field another default may narrow its range, and cannot widen it.
     """
 
-    learning_rate: float = 0.01
+    learning_rate: float = field(default=0.01, metadata=above(0))
     weight_decay: float = 1e-4  # L2 as Adam's coupled weight decay, on every parameter of a part
-    batch_size: int = 128
-    embedding_size: int = 8
-    everywhere_ratio: int = 0  # pairs drawn from all of D per observed pair; 0: the method needs none
-    loss: str = "bce"  # pointwise loss on the sigmoid output: bce | mse
-    init_scale: float = 0.1  # standard deviation of the initial embeddings
+    batch_size: int = field(default=128, metadata=at_least(1))
+    embedding_size: int = field(default=8, metadata=at_least(1))
+    # Pairs drawn from all of D per observed pair; 0: the method needs none.
+    everywhere_ratio: int = field(default=0, metadata=at_least(0))
+    # Pointwise loss on the sigmoid output.
+    loss: str = field(default="bce", metadata=choices("bce", "mse"))
+    # Standard deviation of the initial embeddings.
+    init_scale: float = field(default=0.1, metadata=above(0))
 
     def check(self) -> None:
-        """Called on every point before training.
+        """Called on every point before training. Override it where fields depend on each other.
+
+        Every range that the class or one of its bases declares must hold, and every field whose name
+        ends in `weight_decay` must be at least 0.
 
         Raises:
             BenchError: a value is out of range.
         """
-        require(self, "learning_rate", self.learning_rate > 0, "must be above 0")
-        require(self, "init_scale", self.init_scale > 0, "must be above 0")
-        for name in ("batch_size", "embedding_size"):
-            require(self, name, getattr(self, name) >= 1, "must be at least 1")
-        require(self, "everywhere_ratio", self.everywhere_ratio >= 0, "must be at least 0")
-        for field in dataclasses.fields(self):
-            if field.name.endswith("weight_decay"):
-                require(self, field.name, getattr(self, field.name) >= 0, "must be at least 0")
-        one_of(self, "loss", ("bce", "mse"))
+        for kind in reversed(type(self).__mro__):
+            for declared in vars(kind).get("__dataclass_fields__", {}).values():
+                if _RANGE in declared.metadata:
+                    declared.metadata[_RANGE](self, declared.name)
+        for declared in dataclasses.fields(self):
+            if declared.name.endswith("weight_decay"):
+                require(self, declared.name, getattr(self, declared.name) >= 0, "must be at least 0")
 
 
 def require(config: MethodConfig, name: str, holds: bool, demand: str) -> None:
@@ -79,17 +116,22 @@ class Stacked:
     """
 
     def __init__(self, configs: Sequence[MethodConfig], dtype: torch.dtype, device: torch.device) -> None:
-        for field in dataclasses.fields(configs[0]):
-            values = [getattr(config, field.name) for config in configs]
-            if is_stacked(field):
-                vars(self)[field.name] = torch.tensor(values, dtype=dtype, device=device)
+        for each in dataclasses.fields(configs[0]):
+            values = [getattr(config, each.name) for config in configs]
+            if is_stacked(each):
+                vars(self)[each.name] = torch.tensor(values, dtype=dtype, device=device)
             elif len(set(values)) == 1:
-                vars(self)[field.name] = values[0]
+                vars(self)[each.name] = values[0]
             else:
-                raise ValueError(f"members with different {field.name} cannot be trained together")
+                raise ValueError(f"members with different {each.name} cannot be trained together")
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"there is no field {name}; {nearest(name, vars(self))}")
+
+    def column(self, name: str) -> Tensor:
+        """A float field as (G, 1), to stand beside what is (G, B)."""
+        value: Tensor = getattr(self, name)
+        return value.unsqueeze(-1)
 
     def take(self, members: Tensor) -> Stacked:
         """The members of the index (G',)."""
@@ -117,7 +159,6 @@ class Method:
     paper: ClassVar[str]  # authors, title, venue
     year: ClassVar[int]
     uses_unbiased: ClassVar[str] = "no"  # no | mean label | yes: what it knows of A
-    control: ClassVar[bool] = False  # stands below the table's rule
     trained: ClassVar[bool] = True  # False: `phases` is empty, so no shared hyper-parameter is swept
 
     Config: ClassVar[type[MethodConfig]] = MethodConfig
@@ -175,7 +216,7 @@ class Method:
         """A new part of this method.
 
         Args:
-            make: a class of `methods.parts`, for instance `MF`.
+            make: a class of `methods.parts`, for instance `Factorisation`.
             name: of the part; its initial values depend on this and the member's seed alone.
             learning_rate, weight_decay: (G,); the configuration's where they are left out.
         """
@@ -201,6 +242,11 @@ class Method:
     def take(self, members: Tensor) -> Self:
         """The members of the index (G',), in their present state."""
         return _take(self, members)
+
+
+def total(terms: Mapping[str, Tensor]) -> Tensor:
+    """The sum (G,) of a loss's named terms (G,), in their order."""
+    return functools.reduce(operator.add, terms.values())
 
 
 class Shared:

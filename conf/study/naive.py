@@ -22,8 +22,7 @@ from bench.engine.sampling import Pairs
 from methods import register
 from methods.base import Method, MethodConfig, require
 from methods.mf import MF
-from methods.parts import MF as Factorisation
-from methods.parts import normal
+from methods.parts import Factorisation, normal
 
 
 class Product(Part):

@@ -12,15 +12,15 @@ Differences from the paper:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from bench.engine.part import minimise
 from bench.engine.sampling import Draw
 from methods import register
-from methods.base import Method, MethodConfig, Shared, require
-from methods.parts import MF
+from methods.base import Method, MethodConfig, Shared, between
+from methods.parts import Factorisation
 
 
 @register
@@ -35,16 +35,11 @@ class ToyMethod(Method):
     class Config(MethodConfig):
         """Fields of the example."""
 
-        power: float = 0.5  # 0: plain MF
-
-        def check(self) -> None:
-            """See `MethodConfig.check`."""
-            super().check()
-            require(self, "power", 0 <= self.power <= 1, "must lie in 0 to 1")
+        power: float = field(default=0.5, metadata=between(0, 1))  # 0: plain MF
 
     def build(self) -> None:
         """The prediction model and the users' numbers of ratings, (U,)."""
-        self.prediction = self.part(MF, "prediction")
+        self.prediction = self.part(Factorisation, "prediction")
         counts = torch.bincount(self.data.users, minlength=self.data.n_users)
         self.counts = Shared(counts.clamp_min(1).to(self.data.labels))
 
@@ -52,5 +47,5 @@ class ToyMethod(Method):
         """Minimises the weighted loss of a batch of O."""
         observed = draw.observed()
         error = self.pointwise(self.prediction(observed), observed.labels)  # (G, B)
-        weight = self.counts.value[observed.users] ** -self.config.power.unsqueeze(-1)
+        weight = self.counts.value[observed.users] ** -self.config.column("power")
         minimise(self.prediction, (weight * error).mean(-1))

@@ -250,7 +250,6 @@ def test_ltd_ips_is_ltd_on_the_ips_loss() -> None:
     assert isinstance(method, ltd.LTD)
     assert method.config.base == "ips"
     assert set(method.parts) == {"prediction", "propensity"}
-    assert method.control and not ltd.LTD.control
 
 
 def test_ltd_imputes_the_label_that_a_says_is_missing() -> None:

@@ -10,6 +10,7 @@ import methods
 from bench.config import EngineConfig
 from bench.engine.sampling import Pairs
 from bench.engine.training import Outcome, Validation, train
+from methods.base import total
 from tests.methods.small import Whole, all_observed, all_unbiased, built, data, gradients, plain_logits
 
 
@@ -44,7 +45,7 @@ def test_the_loss_is_the_formula(mask: bool) -> None:
         + 0.7 * method.pointwise(plain_logits({**free, **twin}, unbiased), unbiased.labels).mean(-1)
         + 0.3 * (seen[g, observed.items] * distance).mean(-1)
     )
-    loss = method.loss(observed, unbiased)
+    loss = total(method.losses(observed, unbiased))
     assert_close(loss, expected, rtol=1e-12, atol=1e-12)
     slopes = torch.autograd.grad(expected.sum(), [*free.values(), *twin.values()])
     found = [*gradients(method.prediction, loss).values(), *gradients(method.treatment, loss).values()]
@@ -98,7 +99,8 @@ def test_coverage_is_counted_in_a() -> None:
 
 def test_items_that_a_has_not_reached_are_not_pulled() -> None:
     method = built("cause", distance_weight=1.0, unbiased_weight=0.0)
-    found = gradients(method.prediction, method.loss(all_observed(method), all_unbiased(method)))
+    loss = total(method.losses(all_observed(method), all_unbiased(method)))
+    found = gradients(method.prediction, loss)
     plain = built("mf")
     for name, table in plain.prediction.tables.items():
         table.copy_(method.prediction.tables[name])

@@ -8,7 +8,8 @@ from torch.testing import assert_close
 
 import methods
 from bench.errors import BenchError
-from methods.parts import logistic_propensity
+from methods.base import total
+from methods.weights import logistic_propensity
 from tests.methods.small import (
     Whole,
     all_observed,
@@ -48,7 +49,7 @@ def test_with_the_right_imputed_error_it_is_the_direct_loss(loss: str) -> None:
     labels = torch.zeros(2, 6, 5, dtype=torch.float64)
     labels[:, dr.data.users, dr.data.items] = dr.data.labels
     dr.imputed = lambda pairs: labels[torch.arange(2).unsqueeze(-1), pairs.users, pairs.items]
-    found = dr.loss(all_observed(dr), all_pairs(dr))
+    found = total(dr.losses(all_observed(dr), all_pairs(dr)))
     everything = all_pairs(dr)
     direct = dr.pointwise(plain_logits(dr.prediction.tables, everything), dr.imputed(everything)).mean(-1)
     assert_close(found, direct, **EXACT)
@@ -66,7 +67,8 @@ def test_mini_batches_average_to_the_papers_sum(propensity: str) -> None:
     expected = (e_hat + everything.observed * (e - e_hat) * inverse).mean(-1)
     assert float((everything.observed * inverse).sum(-1)[0] / 30) == pytest.approx(1)
     halves = [(list(range(7)), list(range(15))), (list(range(7, 14)), list(range(15, 30)))]
-    mean = torch.stack([dr.loss(taken(observed, o), taken(everything, d)) for o, d in halves]).mean(0)
+    batches = [(taken(observed, o), taken(everything, d)) for o, d in halves]
+    mean = torch.stack([total(dr.losses(*each)) for each in batches]).mean(0)
     assert_close(mean, expected, **EXACT)
 
 

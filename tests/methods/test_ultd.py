@@ -64,7 +64,7 @@ def loss_of(method: Any) -> Tensor:
     observed, unbiased = all_observed(method), all_unbiased(method)
     error = method.pointwise(method.prediction(unbiased), unbiased.labels)
     rate = method.rate(observed.users, *method.unbiased_loss(unbiased, error))
-    return method.loss(observed, method.prediction(observed), rate)
+    return method.unlearning_loss(observed, method.prediction(observed), rate)
 
 
 @pytest.mark.parametrize("user_mean", ["estimate", "batch"])
@@ -100,7 +100,8 @@ def test_mini_batches_estimate_the_papers_mean_over_users() -> None:
     pieces = [taken(whole, list(range(start, start + 7))) for start in (0, 7)]
     with torch.no_grad():
         found = [
-            method.loss(piece, method.prediction(piece), rate.gather(1, piece.users)) for piece in pieces
+            method.unlearning_loss(piece, method.prediction(piece), rate.gather(1, piece.users))
+            for piece in pieces
         ]
     assert_close(torch.stack(found).mean(0), by_hand(method, rate), **EXACT)
 
@@ -277,7 +278,9 @@ def test_against_the_exact_maximum_unlearning_never_pays() -> None:
     g = torch.sigmoid(method.pseudo_label.fixed(observed))
     assert_close(g, (f < 0.5).double())
     rate = torch.full_like(f, 0.5, requires_grad=True)
-    (slope,) = torch.autograd.grad(method.loss(observed, method.prediction(observed), rate).sum(), rate)
+    (slope,) = torch.autograd.grad(
+        method.unlearning_loss(observed, method.prediction(observed), rate).sum(), rate
+    )
     assert bool((slope >= 0).all()) and float(slope.max()) > 0
 
 

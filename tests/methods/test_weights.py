@@ -10,7 +10,7 @@ import torch
 import methods
 from bench.engine.part import minimise
 from bench.engine.sampling import Batch, TrainingData
-from methods.parts import known, logistic, logistic_propensity, naive_bayes
+from methods.weights import known, logistic, logistic_propensity, naive_bayes
 
 
 def data(n_users: int = 30, n_items: int = 20, n: int = 200) -> TrainingData:

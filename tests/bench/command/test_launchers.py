@@ -37,7 +37,7 @@ from methods.item_mean import ItemMean
 
 @register
 class {0}(ItemMean):
-    title, paper, year, control = "{0}", "none", 2000, False
+    title, paper, year = "{0}", "none", 2000
 
     def build(self):
         {1}

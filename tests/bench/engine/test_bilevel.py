@@ -9,7 +9,7 @@ from bench.engine.bilevel import hypergradient, virtual_step
 from bench.engine.part import Part
 from bench.engine.sampling import Batch, Pairs, TrainingData
 from methods.base import Method, MethodConfig
-from methods.parts import MF
+from methods.parts import Factorisation
 
 
 class Plain(Method):
@@ -18,7 +18,7 @@ class Plain(Method):
     title, paper, year = "", "", 0
 
     def build(self) -> None:
-        self.prediction = self.part(MF, "prediction")
+        self.prediction = self.part(Factorisation, "prediction")
 
 
 def small() -> Plain:
@@ -88,7 +88,7 @@ def test_the_directional_form_equals_the_unrolled_one() -> None:
     weight = start.clone().requires_grad_()
     inner_loss = (weight.exp() * method.pointwise(method.prediction(observed), observed.labels)).sum(-1)
 
-    def ahead_loss(part: MF) -> Tensor:
+    def ahead_loss(part: Factorisation) -> Tensor:
         return method.pointwise(part(unbiased), unbiased.labels).sum(-1)
 
     value, surrogate = hypergradient(method.prediction, inner_loss, rate, ahead_loss)

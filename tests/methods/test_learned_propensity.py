@@ -10,7 +10,7 @@ import torch
 from torch.testing import assert_close
 
 from bench.engine.sampling import Pairs
-from methods import propensity
+from methods import learned_propensity
 from tests.methods.small import Whole, all_pairs, built, data, plain_logits
 
 torch.set_num_threads(1)  # tensors this small are slower with more, on a busy machine by far
@@ -60,9 +60,9 @@ def test_what_happens_to_held_out_cells_changes_no_parameter() -> None:
     wrong = replace(everything, observed=torch.where(held, everything.observed, 1 - everything.observed))
     third = method_of()
     for _ in range(5):
-        one.step_propensity(Whole(one))
-        other.step_propensity(Whole(other, everywhere=turned))
-        third.step_propensity(Whole(third, everywhere=wrong))
+        one.step_nominal(Whole(one))
+        other.step_nominal(Whole(other, everywhere=turned))
+        third.step_nominal(Whole(third, everywhere=wrong))
     for name, table in one.propensity.tables.items():
         assert torch.equal(table, other.propensity.tables[name])
         assert not torch.equal(table, third.propensity.tables[name])
@@ -111,6 +111,6 @@ def test_the_floor_is_a_quarter_of_the_density_and_weights_have_mean_one() -> No
     p = 1 / method.inverse(logits)
     assert_close(p[0, :2], torch.full((2,), floor, dtype=torch.float64))
     assert_close(p[0, 2:], torch.sigmoid(logits[0, 2:]))
-    weights = propensity.self_normalised(method.inverse(logits))
+    weights = learned_propensity.self_normalised(method.inverse(logits))
     assert_close(weights.mean(-1), torch.ones(2, dtype=torch.float64))
     assert float(weights[0, 0] / weights[0, 2]) == pytest.approx(0.5 / floor)

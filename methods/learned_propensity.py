@@ -11,7 +11,7 @@ Shapes: G members, B pairs, H held-out cells that are looked at.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -20,8 +20,8 @@ from torch.nn import functional
 from bench.engine.part import minimise
 from bench.engine.phase import Phase
 from bench.engine.sampling import Batch, Draw, Pairs, generator
-from methods.base import Method, MethodConfig, require
-from methods.parts import MF
+from methods.base import Method, MethodConfig, above, at_least
+from methods.parts import Factorisation
 
 FLOOR = 0.25  # least propensity, as a share of the density
 HELD_OUT = 10  # one cell of so many
@@ -91,7 +91,7 @@ def held_out(method: Method) -> HeldOut:
     )
 
 
-class Propensity(MF):
+class Propensity(Factorisation):
     """An MF logit of the observation indicator, that starts at the density."""
 
     def __init__(self, method: Method, name: str, learning_rate: Tensor, weight_decay: Tensor) -> None:
@@ -104,15 +104,9 @@ class Propensity(MF):
 class PropensityConfig(MethodConfig):
     """Fields of a method with a learned propensity."""
 
-    everywhere_ratio: int = 1
-    propensity_learning_rate: float = 0.01
+    everywhere_ratio: int = field(default=1, metadata=at_least(1))
+    propensity_learning_rate: float = field(default=0.01, metadata=above(0))
     propensity_weight_decay: float = 1e-5
-
-    def check(self) -> None:
-        """See `MethodConfig.check`."""
-        super().check()
-        require(self, "everywhere_ratio", self.everywhere_ratio >= 1, "must be at least 1")
-        require(self, "propensity_learning_rate", self.propensity_learning_rate > 0, "must be above 0")
 
 
 class PropensityMethod(Method):
@@ -132,14 +126,14 @@ class PropensityMethod(Method):
         """The propensity, then the method."""
         first = Phase(
             name="propensity",
-            step=self.step_propensity,
+            step=self.step_nominal,
             score=self.score,
             criterion=self.propensity_fit,
             stream="propensity",
         )
         return [first, *super().phases()]
 
-    def step_propensity(self, draw: Draw) -> None:
+    def step_nominal(self, draw: Draw) -> None:
         """One step of the nominal propensity on a batch of D."""
         everywhere = draw.everywhere()
         minimise(self.propensity, self.propensity_loss(self.propensity(everywhere), everywhere))
