@@ -62,13 +62,14 @@ def resolved(config: DictConfig, overrides: Sequence[str] = ()) -> Config:
         if not (value >= 0 and math.isfinite(value)):
             raise BenchError(f"{name} must be a finite number of at least 0, but it is {value}.")
     _fix(plain, overrides)
+    schema = OmegaConf.structured(methods.get(plain.method.name).Config)
     for where, grid in (
         ("grid", plain.grid),
         ("method.grid", plain.method.grid),
         ("method.long_grid", plain.method.long_grid),
         *((f"dataset.{name}", getattr(plain.dataset, name)) for name in _OF_DATASET),
     ):
-        _check_types(where, grid, methods.get(plain.method.name).Config)
+        _check_types(where, grid, schema)
     return plain
 
 
@@ -108,12 +109,14 @@ def _fix(config: Config, overrides: Sequence[str]) -> None:
                 getattr(config.method, name).pop(field_name, None)
 
 
-def _check_types(where: str, grid: Mapping[str, list[Any]], kind: type) -> None:
-    """The lists of a grid are untyped in the files; the fields that they give values to are not."""
-    schema = OmegaConf.structured(kind)
-    for name in grid.keys() & {f.name for f in dataclasses.fields(kind)}:
+def _check_types(where: str, grid: Mapping[str, list[Any]], schema: DictConfig) -> None:
+    """The lists of a grid are untyped in the files; the fields that they give values to are not.
+
+    schema: of those fields; it takes the values on as it tries them.
+    """
+    for name in grid.keys() & schema.keys():
         for value in grid[name]:
             try:
-                OmegaConf.merge(schema, {name: value})
+                schema[name] = value
             except OmegaConfBaseException as error:
                 raise BenchError(f"{where}.{name} {demand(str(error))}.") from error

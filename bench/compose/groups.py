@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import field, make_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,25 +29,35 @@ def register(arguments: Sequence[str] = ()) -> None:
     Raises:
         BenchError: an extra method cannot be loaded.
     """
-    store = ConfigStore.instance()
-    store.store(group="schema", name="config", node=Config)
-    store.store(group="schema/protocol", name="protocol", node=ProtocolConfig)
-    store.store(group="schema/sweep", name="sweep", node=SweepConfig)
+    _enter("schema", "config", Config)
+    _enter("schema/protocol", "protocol", ProtocolConfig)
+    _enter("schema/sweep", "sweep", SweepConfig)
     for name in data.names():
-        store.store(group="schema/dataset", name=name, node=data.config_class(name))
+        _enter("schema/dataset", name, data.config_class(name))
     for path in _extra_files(arguments):
         methods.load_extra(path)
     for key in methods.names():
-        node = _schema(key)
-        store.store(group="schema/method", name=key, node=node)
+        config: Any = methods.get(key).Config
+        node = _schema(key, config)
+        _enter("schema/method", key, node)
         if not (CONF / "method" / f"{key}.yaml").is_file():
             # A method needs no YAML: then the defaults of its dataclass are its configuration.
-            store.store(group="method", name=key, node=node)
+            _enter("method", key, node)
 
 
-def _schema(key: str) -> type:
+_entered: dict[tuple[str, str], type] = {}
+
+
+def _enter(group: str, name: str, node: type) -> None:
+    """Into Hydra's store, unless it is there: a process asks once for each cell."""
+    if _entered.get((group, name)) is not node:
+        ConfigStore.instance().store(group=group, name=name, node=node)
+        _entered[group, name] = node
+
+
+@cache
+def _schema(key: str, config: Any) -> type:
     """A method's configuration as a type of Hydra's: its fields, its name and its grids."""
-    config = methods.get(key).Config
     # These follow the data set unless the command line or the method's own files say otherwise.
     types = {"batch_size": int, "embedding_size": int, "learning_rate": float, "weight_decay": float}
     bases = config.__mro__[: config.__mro__.index(MethodConfig)]

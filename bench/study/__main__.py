@@ -1,6 +1,6 @@
 """`python -m bench.study`."""
 
-from bench.study.variants import main
+from bench.study.command import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

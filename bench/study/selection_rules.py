@@ -8,7 +8,6 @@ of the chosen one. Writes `results/selection/rules.csv`.
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,17 +21,18 @@ from bench import compose
 from bench.cell import selection
 from bench.cell.selection import Merits
 from bench.cell.trainer import Trainer
+from bench.command.main import main as command
 from bench.engine.members import Member
-from bench.errors import BenchError
+from bench.files import write_csv
 
-DATA_SEEDS = (11, 12)  # the table's is 0
-GRID = (
+_DATA_SEEDS = (11, 12)  # the table's is 0
+_GRID = (
     *("grid.learning_rate=[0.005,0.01,0.05,0.1]", "grid.batch_size=[64,128]"),
     *("grid.embedding_size=[8,32,64]", "grid.weight_decay=[0.0001,0.0003]"),
 )
-RULES = [rule for rule in selection.RULES if rule not in selection.SEES_TEST]
-DRAWS = 200  # of a few seeds out of all
-HEADER = ["data_seed", "points", "rule", "seeds", "mean_regret", "correlation_with_test"]
+_RULES = [rule for rule in selection.RULES if rule not in selection.SEES_TEST]
+_DRAWS = 200  # of a few seeds out of all
+_HEADER = ["data_seed", "points", "rule", "seeds", "mean_regret", "correlation_with_test"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,35 +41,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m bench.study.selection_rules",
         description="Compares rules of selection on generated data.",
     )
-    parser.add_argument("--data-seeds", type=int, nargs="+", default=list(DATA_SEEDS))
+    parser.add_argument("--data-seeds", type=int, nargs="+", default=list(_DATA_SEEDS))
     parser.add_argument("--seeds", type=int, default=10, help="trainings of every point")
     parser.add_argument("--output", type=Path, default=Path("results/selection/rules.csv"))
     parser.add_argument("overrides", nargs="*", help="of the configuration: method=dr_jl")
-    given = parser.parse_args(arguments)
+    return command(parser, _work, arguments)
+
+
+def _work(given: argparse.Namespace) -> None:
     compose.register(given.overrides)
     rows: list[list[str]] = []
-    try:
-        for data_seed in given.data_seeds:
-            merits = measured(data_seed, given.seeds, given.overrides)
-            rows += [
-                line
-                for n in sorted({min(3, given.seeds), given.seeds})
-                for line in judged(data_seed, merits, n)
-            ]
-            given.output.parent.mkdir(parents=True, exist_ok=True)
-            with given.output.open("w", newline="", encoding="utf-8") as stream:
-                csv.writer(stream, lineterminator="\n").writerows([HEADER, *rows])
-            print(f"data seed {data_seed}: done", file=sys.stderr, flush=True)
-    except BenchError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(tabulate(rows, HEADER))
-    return 0
+    for data_seed in given.data_seeds:
+        merits = measured(data_seed, given.seeds, given.overrides)
+        for n in sorted({min(3, given.seeds), given.seeds}):
+            rows += judged(data_seed, merits, n)
+        write_csv(given.output, _HEADER, rows)
+        print(f"data seed {data_seed}: done", file=sys.stderr, flush=True)
+    print(tabulate(rows, _HEADER))
 
 
 def measured(data_seed: int, seeds: int, overrides: Sequence[str]) -> Merits:
     """Validation and test AUC of all points and seeds, (P, S)."""
-    words = ["dataset=synthetic", f"dataset.data_seed={data_seed}", "sweep=none", f"seeds={seeds}", *GRID]
+    words = ["dataset=synthetic", f"dataset.data_seed={data_seed}", "sweep=none", f"seeds={seeds}", *_GRID]
     config = compose.composed([*words, *overrides])
     cell = cells.prepare(config, cells.load(config))
     members = [Member(p, seed, point) for p, point in enumerate(cell.points) for seed in range(seeds)]
@@ -90,9 +83,9 @@ def judged(data_seed: int, merits: Merits, n: int) -> list[list[str]]:
     test = merits.test.mean(-1)
     n_points, n_seeds = merits.test.shape
     draw = np.random.default_rng(0)
-    draws = [np.arange(n_seeds)] if n == n_seeds else [draw.permutation(n_seeds)[:n] for _ in range(DRAWS)]
+    draws = [np.arange(n_seeds)] if n == n_seeds else [draw.permutation(n_seeds)[:n] for _ in range(_DRAWS)]
     lines = []
-    for rule in RULES:
+    for rule in _RULES:
         regrets, correlations = [], []
         for some in draws:
             known = Merits(merits.validation[:, some], merits.held_out[:, some], merits.test[:, some])

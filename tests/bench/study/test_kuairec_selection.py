@@ -2,37 +2,77 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench import compose
 from bench.errors import BenchError
-from bench.study import kuairec_selection as calibrate
+from bench.files import CHECKOUT
+from bench.records.record import Record, Validation
+from bench.study import kuairec_selection
+from bench.study.kuairec_selection import chosen_rule, read_rules, write_rules
 
-RESULT = Path(__file__).parents[3] / "results" / "kuairec" / "calibration.csv"
-
-
-def lines() -> list[list[float]]:
-    header, *rows = csv.reader(RESULT.open(encoding="utf-8"))
-    assert header == calibrate.HEADER
-    return [[float(value) for value in row] for row in rows]
+COMMITTED = CHECKOUT / "results" / "kuairec" / "calibration.csv"
 
 
 def test_the_configuration_is_the_calibrated_one() -> None:
-    assert len(lines()) == len(calibrate.STRENGTHS) * len(calibrate.BOOSTS)
-    strength, boost = calibrate.chosen(lines())[:2]
+    rules = read_rules(COMMITTED)
+    assert len(rules) == len(kuairec_selection.STRENGTHS) * len(kuairec_selection.BOOSTS)
+    best = chosen_rule(rules)
     compose.register()
-    dataset = compose.composed(["dataset=kuairec"]).dataset
-    assert (dataset.selection_strength, dataset.positive_boost) == (strength, boost)
+    dataset: Any = compose.composed(["dataset=kuairec"]).dataset
+    assert dataset.selection_strength == best["selection_strength"]
+    assert dataset.positive_boost == best["positive_boost"]
+
+
+def test_every_pair_composes_and_is_told_apart() -> None:
+    variants = kuairec_selection.study_of_rules().variants
+    assert len({each.key for each in variants}) == len(variants)
+    compose.register()
+    dataset: Any = compose.composed(variants[-1].overrides).dataset
+    assert (dataset.name, dataset.source) == ("kuairec", "labels")
+    assert dataset.selection_strength == kuairec_selection.STRENGTHS[-1]
+    assert dataset.positive_boost == kuairec_selection.BOOSTS[-1]
 
 
 def test_the_rule_prefers_what_lies_near_and_refuses_what_lies_far() -> None:
-    def row(strength: float, auc: float, distance: float) -> list[float]:
-        return [strength, 1.0, auc, 0.0, 0.0, distance, 3, 0.1]
+    def rule(strength: float, auc: float, distance: float) -> dict[str, float]:
+        return {"selection_strength": strength, "auc": auc, "distance": distance}
 
-    rows = [row(0.0, 0.827, 0.01), row(0.5, 0.9, 0.02), row(0.5, 0.82, 0.05), row(1.0, 0.83, 0.04)]
-    assert calibrate.chosen(rows) == rows[3]
+    rules = [rule(0.0, 0.827, 0.01), rule(0.5, 0.9, 0.02), rule(0.5, 0.82, 0.05), rule(1.0, 0.83, 0.04)]
+    assert chosen_rule(rules) == rules[3]
     with pytest.raises(BenchError, match="No pair"):
-        calibrate.chosen(rows[:2])
+        chosen_rule(rules[:2])
+
+
+def test_a_records_line_goes_round(tmp_path: Path) -> None:
+    values = {"auc": [0.8, 0.9], "ndcg": {"skip": [0.5, 0.7]}, "recall": {"skip": [0.8, 0.8]}}
+    record = Record(
+        protocol={"name": "table", "no_positive": "skip"},
+        dataset={"name": "kuairec", "k": 50, "selection_strength": 0.25, "positive_boost": 5.0},
+        method={"name": "mf"},
+        source="",
+        comparable=False,
+        notes={},
+        counts={"positive_biased": 0.125},
+        engine={},
+        grid={},
+        points=1,
+        selection="validation_held_out",
+        selected={},
+        tried=[],
+        seeds=[0, 1],
+        test=values,
+        validation=Validation(auc=[0.5, 0.5]),
+        diagnostics={},
+        diverged=[],
+    )
+    rule = kuairec_selection.rule_of(record)
+    assert (rule["auc"], rule["ndcg@50"], rule["recall@50"], rule["n"]) == (0.85, 0.6, 0.8, 2)
+    assert (rule["selection_strength"], rule["positive_boost"]) == (0.25, 5.0)
+    assert rule["positive_share_biased"] == 0.125 and rule["distance"] > 0
+    assert read_rules(write_rules(tmp_path / "rules.csv", [rule])) == [rule]
+    committed = read_rules(COMMITTED)
+    assert write_rules(tmp_path / "again.csv", committed).read_text().count("\n") == len(committed) + 1

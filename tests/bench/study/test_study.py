@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,13 @@ import pytest
 
 from bench import compose
 from bench.errors import BenchError
-from bench.study import variants as study
-from bench.study.variants import Study, Variant
+from bench.files import CHECKOUT, CONF
+from bench.records.record import Record, Validation
+from bench.study import command as study
+from bench.study.comparisons import differences
+from bench.study.files import Chosen, Difference, Scored, StudyResult
+from bench.study.page import study_page
+from bench.study.variants import Study, Variant, read_study
 
 TINY = """
 title: Small
@@ -39,7 +43,7 @@ variants:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(study, "CONF", tmp_path)
+    monkeypatch.setattr(study, "STUDIES", tmp_path)
     (tmp_path / "small.yaml").write_text(TINY)
     return tmp_path
 
@@ -49,17 +53,15 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["small", "--jobs", "1", "--output", str(folder / "out"), f"results={folder}"]
     assert study.main(command) == 1
     assert "Wrong: method.loss" in capsys.readouterr().err
-    values = list(csv.DictReader((folder / "out" / "small.csv").open()))
-    assert len(values) == 2 * 2 * 3 * 6  # groups, variants, metrics, seeds
-    variants = list(csv.DictReader((folder / "out" / "small_variants.csv").open()))
-    assert [(line["group"], line["variant"], line["points"]) for line in variants] == [
-        (group, name, "2") for group in ("few", "many") for name in ("mf", "jl")
+    found = StudyResult.read(folder / "out", "small")
+    assert len(found.scores) == 2 * 2 * 4 * 6  # groups, variants, metrics, seeds
+    assert [(line.group, line.variant, line.points) for line in found.variants] == [
+        (group, name, 2) for group in ("few", "many") for name in ("mf", "jl")
     ]
-    for line in variants:
-        assert (line["alpha_mean"] != "") == (line["variant"] == "jl")
-        assert "method=" in line["command"] and str(folder) not in line["command"]
-    compared = list(csv.DictReader((folder / "out" / "small_comparisons.csv").open()))
-    assert len(compared) == 2 * 3 and {line["against"] for line in compared} == {"mf"}
+    for line in found.variants:
+        assert (line.alpha_mean is not None) == (line.variant == "jl")
+        assert "method=" in line.command and str(folder) not in line.command
+    assert len(found.differences) == 2 * 4 and {line.against for line in found.differences} == {"mf"}
     page = (folder / "out" / "small.md").read_text()
     assert "## few" in page and "## many" in page and "X: method.loss" in page
     # Another time nothing is trained, and the files are the same.
@@ -68,9 +70,29 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (folder / "out" / "small_variants.csv").read_text() == before
 
 
-def record(values: list[float]) -> dict[str, Any]:
-    test = {"auc": values, "ndcg": {"skip": values}, "recall": {"skip": values}}
-    return {"test": test, "seeds": list(range(len(values))), "protocol": {"no_positive": "skip"}}
+def record(values: list[float], **more: Any) -> Record:
+    """A record of as many seeds, with the same values for every metric."""
+    fields: dict[str, Any] = {
+        "protocol": {"no_positive": "skip", "name": "table"},
+        "dataset": {"name": "coat", "title": "Coat", "k": 5},
+        "method": {"name": "mf"},
+        "source": "",
+        "comparable": True,
+        "notes": {},
+        "counts": {},
+        "engine": {},
+        "grid": {},
+        "points": 1,
+        "selection": "validation_held_out",
+        "selected": {},
+        "tried": [],
+        "seeds": list(range(len(values))),
+        "test": {"auc": values, "ndcg": {"skip": values}, "recall": {"skip": values}},
+        "validation": Validation(auc=values),
+        "diagnostics": {},
+        "diverged": [],
+    }
+    return Record(**(fields | more))
 
 
 def test_families_are_of_one_group_base_and_metric() -> None:
@@ -81,19 +103,99 @@ def test_families_are_of_one_group_base_and_metric() -> None:
         for group in "ab"
         for name, shift in (("mf", 0.0), ("x", 0.01), ("y", -0.02))
     }
-    lines = study.compare(Study("s", "", "", ("mf",), variants), records)
+    lines = differences(Study("s", "", "", ("mf",), variants), records)
     assert len(lines) == 2 * 2 * 3
     for line in lines:
-        shift = {"x": 0.01, "y": -0.02}[line[1]]
-        assert line[5] == pytest.approx(shift) and line[6] <= line[5] <= line[7]
-        assert line[8] == pytest.approx(2 / 2**8)  # all eight on one side
-        assert line[9] == pytest.approx(2 * 2 / 2**8)  # two tests in the family
+        shift = {"x": 0.01, "y": -0.02}[line.variant]
+        assert line.median == pytest.approx(shift) and line.low <= line.median <= line.high
+        assert line.p_value == pytest.approx(2 / 2**8)  # all eight on one side
+        assert line.p_holm == pytest.approx(2 * 2 / 2**8)  # two tests in the family
+
+
+def test_the_ideal_loss_is_a_metric_where_all_records_have_it() -> None:
+    variants = tuple(Variant("", name, name, ()) for name in ("mf", "x"))
+    base = [0.5 + seed / 100 for seed in range(8)]
+    study_ = Study("s", "S", "", ("mf",), variants)
+    records = {each.key: record(base, test={**record(base).test, "ideal_loss": base}) for each in variants}
+    assert [line.metric for line in differences(study_, records)] == ["auc", "ndcg", "recall", "ideal_loss"]
+    records[variants[1].key] = record(base)
+    assert [line.metric for line in differences(study_, records)] == ["auc", "ndcg", "recall"]
+
+
+# --- Files --------------------------------------------------------------------------------------------
+
+
+def test_the_files_go_round(tmp_path: Path) -> None:
+    place = {"group": "A, 5 %", "variant": "tp", "method": "ultd_tp"}
+    found = StudyResult(
+        scores=(Scored(**place, metric="ndcg", seed=19, value=0.771865),),
+        variants=(
+            Chosen(
+                **place,
+                title='O ∪ A, "both"',
+                points=48,
+                validation_auc=0.789139,
+                held_out_auc=None,
+                alpha_mean=0.123457,
+                selected={"batch_size": 256, "learning_rate": 1e-05, "loss": "bce", "shared": False},
+                training_seconds=115.852,
+                commit="02a03dd+",
+                command="python -m bench grid.embedding_size=[8,32]",
+            ),
+        ),
+        differences=(
+            Difference(
+                group="",
+                variant="tp",
+                against="mf",
+                metric="auc",
+                n=20,
+                median=-1.5e-05,
+                low=-0.002,
+                high=0.001,
+                p_value=1.90735e-06,
+                p_holm=1.0,
+            ),
+        ),
+    )
+    found.write(tmp_path, "small")
+    assert StudyResult.read(tmp_path, "small") == found
+
+
+@pytest.mark.parametrize("file", sorted((CONF / "study").glob("*.yaml")), ids=lambda file: file.stem)
+def test_the_committed_files_go_round_byte_for_byte(file: Path, tmp_path: Path) -> None:
+    folder = CHECKOUT / "results" / "study"
+    found = StudyResult.read(folder, file.stem)
+    assert {(each.group, each.variant) for each in found.variants} == {
+        each.key for each in read_study(file).variants
+    }
+    found.write(tmp_path, file.stem)
+    for written in tmp_path.iterdir():
+        assert written.read_bytes() == (folder / written.name).read_bytes(), written.name
+
+
+def test_a_file_that_is_not_as_written_is_one_sentence(tmp_path: Path) -> None:
+    folder = CHECKOUT / "results" / "study"
+    for written in folder.glob("naive*.csv"):
+        (tmp_path / written.name).write_bytes(written.read_bytes())
+    file = tmp_path / "naive_comparisons.csv"
+    file.write_text(file.read_text().replace(",20,", ",some,", 1))
+    with pytest.raises(
+        BenchError, match=r"naive_comparisons\.csv, line 2, is not as `python -m bench.study`"
+    ):
+        StudyResult.read(tmp_path, "naive")
+    file.write_text(file.read_text().replace("p_holm", "p", 1))
+    with pytest.raises(BenchError, match="has no column 'p_holm'"):
+        StudyResult.read(tmp_path, "naive")
+
+
+# --- What is asked ------------------------------------------------------------------------------------
 
 
 def test_a_variant_like_another_adds_to_its_overrides(tmp_path: Path) -> None:
     file = tmp_path / "small.yaml"
     file.write_text(TINY + '  - {name: near, title: Near, like: jl, overrides: ["method.loss=bce"]}\n')
-    found = {(each.group, each.name): each.overrides for each in study.read(file).variants}
+    found = {(each.group, each.name): each.overrides for each in read_study(file).variants}
     for group in ("few", "many"):
         assert found[group, "near"] == (*found[group, "jl"], "method.loss=bce")
 
@@ -113,7 +215,7 @@ variants: [{name: ours, title: here, overrides: []}, {name: public, title: there
 def test_a_group_has_overrides_for_some_of_its_variants(tmp_path: Path) -> None:
     file = tmp_path / "small.yaml"
     file.write_text(PAIRS)
-    found = study.read(file)
+    found = read_study(file)
     assert found.pairs
     assert {(each.group, each.name): each.overrides for each in found.variants} == {
         ("Loss", "ours"): ("dataset=synthetic", "method=mf"),
@@ -126,27 +228,24 @@ def test_a_group_has_overrides_for_some_of_its_variants(tmp_path: Path) -> None:
 def test_pairs_are_one_family_and_one_table(tmp_path: Path) -> None:
     file = tmp_path / "small.yaml"
     file.write_text(PAIRS)
-    found = study.read(file)
+    found = read_study(file)
     base = [0.5 + seed / 100 for seed in range(8)]
     shifts = {"Loss": 0.01, "IPS": -0.02}
     records = {
-        (each.group, each.name): {
-            **record([value + shifts[each.group] * (each.name == "public") for value in base]),
-            "dataset": {"title": "Coat", "k": 5},
-            "protocol": {"no_positive": "skip", "name": "table"},
-            "points": 1,
-        }
+        each.key: record([value + shifts[each.group] * (each.name == "public") for value in base])
         for each in found.variants
     }
-    lines = study.compare(found, records)
-    assert len(lines) == 2 * 3
-    assert all(line[9] == pytest.approx(2 * 2 / 2**8) for line in lines)  # two tests in the family
-    text = study.page(found, records, {}, lines, {})
+    result = StudyResult(scores=(), variants=(), differences=differences(found, records))
+    assert len(result.differences) == 2 * 3
+    # Two tests in the family.
+    assert all(line.p_holm == pytest.approx(2 * 2 / 2**8) for line in result.differences)
+    text = study_page(found, records, result, {})
     assert text.count("|  ") and "| AUC, here" in text and "AUC, there" in text
     row = next(line for line in text.splitlines() if line.startswith("| IPS"))
     assert row.count("-0.0200†") == 3 and "0.5350 ± " in row and "0.5150 ± " in row
     del records["IPS", "public"]
-    text = study.page(found, records, {}, study.compare(found, records), {("IPS", "public"): "It failed."})
+    result = StudyResult(scores=(), variants=(), differences=differences(found, records))
+    text = study_page(found, records, result, {("IPS", "public"): "It failed."})
     assert "X: It failed." in text
 
 
@@ -168,13 +267,13 @@ def test_a_study_that_is_not_there_names_the_nearest(capsys: pytest.CaptureFixtu
 def test_a_wrong_file_is_one_sentence(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "wrong.yaml").write_text(text)
     with pytest.raises(BenchError, match=said):
-        study.read(tmp_path / "wrong.yaml")
+        read_study(tmp_path / "wrong.yaml")
 
 
 @pytest.mark.usefixtures("own_registry")
-@pytest.mark.parametrize("file", sorted((compose.CONF / "study").glob("*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted((CONF / "study").glob("*.yaml")), ids=lambda file: file.stem)
 def test_the_suites_own_studies_compose(file: Path) -> None:
-    found = study.read(file)
+    found = read_study(file)
     for variant in [each for each in found.variants if found.pairs or each.group == found.variants[0].group]:
         compose.register(variant.overrides)
         compose.composed(variant.overrides)
