@@ -1,0 +1,229 @@
+"""What the paper claims of its table, counted once: README, REPORT and page take their numbers from here.
+
+A claim is a set of the table's own comparisons (`bench.table.comparisons`), so that its p-values are those
+behind the table's marks. They are of the first protocol, which is the one of the paper's printed numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from bench.records.metric import METRICS
+from bench.table.comparisons import BEST_BASELINE, REFERENCE, SeedComparison
+from bench.table.frame import Frame
+from bench.table.lines import ALPHA, TOLERANCE, Line
+
+TEST = "exact two-sided Wilcoxon signed-rank test over paired seeds"
+FAMILY = "Holm's correction over the paper's rows of a column"  # what `corrected` does with them
+CHOSEN_BY = "a column's best baseline is chosen by its mean on the test ratings, which favours it"
+
+
+# --- The printed numbers ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """How many of the paper's numbers come out. lines: those that can be compared with one."""
+
+    lines: list[Line]
+
+    @property
+    def n(self) -> int:
+        """Numbers that can be compared."""
+        return len(self.lines)
+
+    @property
+    def inside(self) -> int:
+        """Numbers within the tolerance."""
+        return sum(bool(line.within) for line in self.lines)
+
+    @property
+    def lower(self) -> int:
+        """Numbers that are lower here by more than the tolerance."""
+        return sum((line.delta or 0.0) < -TOLERANCE for line in self.lines)
+
+    @property
+    def higher(self) -> int:
+        """Numbers that are higher here by more than the tolerance."""
+        return self.n - self.inside - self.lower
+
+    @property
+    def sentence(self) -> str:
+        """The counts, with their conditions."""
+        if not self.lines:
+            return "No number here can be compared with the paper's."
+        protocols = in_words(f"`{line.protocol}`" for line in self.lines)
+        return (
+            f"On {_datasets(self.lines)} (protocol {protocols}), {self.inside} of the paper's {self.n} "
+            f"numbers come out within ±{TOLERANCE:g}; {self.lower} are lower here, {self.higher} are higher."
+        )
+
+
+def reproduced(frame: Frame) -> Reproduced:
+    """The paper's numbers that can be compared."""
+    return Reproduced([line for line in frame.lines if line.within is not None])
+
+
+# --- Row against row ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim that some rows are above others, and the comparisons that test it.
+
+    text: the claim, quoted. base: what the rows are compared with, in words. remark: what else must be said
+    with the counts. correction: what the p-values are corrected for.
+    """
+
+    text: str
+    base: str
+    comparisons: list[SeedComparison]
+    remark: str = ""
+    correction: str = FAMILY
+
+    # --- Counts ---
+
+    @property
+    def n(self) -> int:
+        """Comparisons."""
+        return len(self.comparisons)
+
+    @property
+    def above(self) -> int:
+        """Comparisons in which the row is significantly better."""
+        return sum(_better(comparison) > 0 for comparison in self.comparisons)
+
+    @property
+    def below(self) -> int:
+        """Comparisons in which the row is significantly worse."""
+        return sum(_better(comparison) < 0 for comparison in self.comparisons)
+
+    @property
+    def undecided(self) -> int:
+        """Comparisons without a significant difference, which does not mean equal."""
+        return self.n - self.above - self.below
+
+    @property
+    def verdict(self) -> str:
+        """Supported where all comparisons are above; not, where as many are below as above, or none is."""
+        if not self.n:
+            return "not testable"
+        if self.above == self.n:
+            return "supported"
+        return "not supported" if self.below >= self.above else "supported in part"
+
+    # --- Parts ---
+
+    @property
+    def comparable(self) -> Claim:
+        """On the data sets whose ratings are the paper's."""
+        return self._of(each for each in self.comparisons if each.line.paper and each.base.paper)
+
+    def on(self, dataset: str) -> Claim:
+        """On one data set."""
+        return self._of(each for each in self.comparisons if each.line.dataset.dataset == dataset)
+
+    def _of(self, comparisons: Iterable[SeedComparison]) -> Claim:
+        return Claim(self.text, self.base, list(comparisons), self.remark, self.correction)
+
+    # --- Words ---
+
+    @property
+    def conditions(self) -> str:
+        """Which comparisons these are: rows, metrics, data sets, protocol, test, correction."""
+        lines = [comparison.line for comparison in self.comparisons]
+        rows = {line.row.method for line in lines}
+        columns = {(line.dataset.dataset, line.metric) for line in lines}
+        metrics = in_words(METRICS[line.metric].title for line in lines)
+        protocols = in_words(f"`{line.protocol}`" for line in lines)
+        parts = [
+            f"{len(rows)} {_plural('row', rows)} in {len(columns)} {_plural('column', columns)}: {metrics} "
+            f"on {_datasets(lines)}, protocol {protocols}",
+            ", ".join(part for part in (TEST, self.correction, f"p < {ALPHA:g}") if part),
+            self.remark,
+        ]
+        return "; ".join(part for part in parts if part)
+
+    @property
+    def sentence(self) -> str:
+        """The counts, with their conditions."""
+        if not self.n:
+            return f"Nothing here can be compared with {self.base}."
+        rows = list(dict.fromkeys(comparison.line.row.title for comparison in self.comparisons))
+        who = in_words(rows) if len(rows) <= _NAMED else "The rows"
+        who += " is" if len(rows) == 1 else " are"
+        return (
+            f"{who} significantly better than {self.base} in {self.above} of {self.n} comparisons, "
+            f"significantly worse in {self.below}, undecided in {self.undecided} "
+            f"({self.conditions})."
+        )
+
+
+_NAMED = 3  # rows that a sentence names; of more it says how many
+
+
+def _better(comparison: SeedComparison) -> int:
+    """1 where the line is significantly better than its base, -1 where it is worse, else 0."""
+    return comparison.sign if METRICS[comparison.line.metric].more_is_better else -comparison.sign
+
+
+@dataclass(frozen=True)
+class Claims:
+    """The paper's claims about its table that a frame can test without knowing a row by its name."""
+
+    reproduced: Reproduced
+    baselines: Claim
+    proposed: Claim
+
+
+def claims(frame: Frame) -> Claims:
+    """Counts the claims in a frame."""
+    return Claims(
+        reproduced=reproduced(frame),
+        baselines=Claim(
+            "“The baseline methods outperform the naive method.”",
+            f"the naive {frame.title(frame.manifest.reference)}",
+            _of_paper(frame, REFERENCE, proposed=False),
+        ),
+        proposed=Claim(
+            "“The proposed methods consistently outperform the baseline methods.”",
+            "the best baseline",
+            _of_paper(frame, BEST_BASELINE, proposed=True),
+            CHOSEN_BY,
+        ),
+    )
+
+
+def _of_paper(frame: Frame, against: str, *, proposed: bool) -> list[SeedComparison]:
+    """The comparisons of the paper's rows on the paper's metrics, under the first protocol."""
+    return [
+        each
+        for each in frame.comparisons
+        if each.against == against
+        and each.line.protocol == frame.manifest.protocols[0]
+        and METRICS[each.line.metric].in_paper
+        and each.line.row.family == "paper"
+        and each.line.row.proposed is proposed
+    ]
+
+
+# --- Words --------------------------------------------------------------------------------------------
+
+
+def in_words(names: Iterable[str]) -> str:
+    """Each name once, as a list in a sentence.
+
+    >>> in_words(["AUC", "NDCG", "AUC", "Recall"])
+    'AUC, NDCG and Recall'
+    """
+    *others, last = dict.fromkeys(names) or [""]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _plural(noun: str, things: Collection[object]) -> str:
+    return noun if len(things) == 1 else f"{noun}s"
+
+
+def _datasets(lines: Sequence[Line]) -> str:
+    return in_words(line.dataset.title for line in lines)
