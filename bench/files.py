@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import os
 import uuid
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,19 +20,43 @@ CONF = CHECKOUT / "conf"
 def write_text(file: Path, text: str) -> Path:
     """Writes a file (UTF-8, "\\n") by one rename, so that readers see all of it or nothing; returns it.
 
+    A name that ends in ".gz" is compressed; such a file stays as it is where its text is the same, since
+    another zlib may make other bytes of it.
+
     Raises:
         BenchError: it cannot be written; what stood there before stays.
     """
     temporary = file.with_name(f".{file.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        if file.suffix == ".gz":
+            if file.is_file() and _unpacked(file) == text:
+                return file
+            temporary.write_bytes(_packed(text))
+        else:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
         os.replace(temporary, file)
     except OSError as error:
         raise BenchError(f"{file} cannot be written: {error.strerror or error}.") from error
     finally:
         temporary.unlink(missing_ok=True)
     return file
+
+
+def _packed(text: str) -> bytes:
+    """A gzip file without a name or a time in it, so that the same text gives the same bytes."""
+    content = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=content, compresslevel=9, mtime=0) as stream:
+        stream.write(text.encode())
+    return content.getvalue()
+
+
+def _unpacked(file: Path) -> str | None:
+    """The text of a gzip file; None where it is damaged."""
+    try:
+        return gzip.decompress(file.read_bytes()).decode()
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError):
+        return None
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -52,7 +78,7 @@ def write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) 
 
 
 def read_csv(file: Path, columns: Iterable[str] = (), writer: str = "") -> list[dict[str, str]]:
-    """The rows of a CSV file, column → text.
+    """The rows of a CSV file (".gz": compressed), column → text.
 
     Args:
         columns: that it must have.
@@ -64,13 +90,14 @@ def read_csv(file: Path, columns: Iterable[str] = (), writer: str = "") -> list[
     """
     as_written = f" as `{writer}` writes it" if writer else ""
     try:
-        with open(file, newline="", encoding="utf-8") as stream:
+        opened = gzip.open if file.suffix == ".gz" else open
+        with opened(file, "rt", newline="", encoding="utf-8") as stream:
             reader = csv.DictReader(stream, strict=True)
             rows = list(reader)
             header = reader.fieldnames or []
     except OSError as error:
         raise BenchError(f"{file} cannot be read: {error.strerror or error}.") from error
-    except (csv.Error, UnicodeDecodeError) as error:
+    except (csv.Error, UnicodeDecodeError, EOFError, zlib.error) as error:
         raise BenchError(f"{file} is not a CSV file{as_written} ({error}).") from error
     missing = [name for name in columns if name not in header]
     if missing:

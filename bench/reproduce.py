@@ -35,7 +35,7 @@ from bench.engine.device import device_of
 from bench.errors import BenchError, MissingData, NotApplicable, nearest
 from bench.files import write_all
 from bench.records import store
-from bench.report.page import page
+from bench.report import page_files
 from bench.table import files, load_results
 from bench.table.manifest import Dataset, Listed, Manifest, Row
 
@@ -298,7 +298,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         listed, failures = run(plan, jobs)
         write_list(results, plan, listed)
         numbers = load_results(results)
-        texts = {**files(numbers), "index.html": page(numbers, results)}
+        texts = {**files(numbers), **page_files(numbers, results)}
         for file in write_all(results / "table1", texts):
             print(file)
         n = sum(entry["cell"] is not None for entry in listed)

@@ -1,5 +1,5 @@
-"""The page of Table 1 and its plots: `python -m bench.report`. Needs neither torch nor data."""
+"""The page of the table and its plots: `python -m bench.report`. Needs neither torch nor data."""
 
-from bench.report.page import build, main
+from bench.report.page import main, page_files, write_page
 
-__all__ = ["build", "main"]
+__all__ = ["main", "page_files", "write_page"]

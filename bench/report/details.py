@@ -1,137 +1,149 @@
-"""What the page shows of one record: its curves, its sweep, its command, its provenance.
+"""Everything that the page knows of one cell beside its place in the table: record, traces, points, command.
 
 Needs neither torch nor data.
 """
 
 from __future__ import annotations
 
-import csv
+import dataclasses
 import json
+import math
+import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bench.errors import BenchError
 from bench.records import store
-from bench.report.svg import thinned
+from bench.records.points import CRITERIA, Point, Points
+from bench.records.record import Record, read_record
+from bench.report.traces import Traces, read_traces, traces_of
+from bench.table.files import OWN_FOLDER, PUBLISHED_FOLDER
+from bench.table.frame import Frame
 from bench.table.lines import Line
 
-Floats = NDArray[np.float64]
-
-_CURVE = 40  # points that are kept of a validation curve
-_TRIED = 60  # points of the sweep that a cell's record shows, the best first
+HELD_OUT = "held_out_auc"
+CRITERION_TITLES = {HELD_OUT: "held-out validation AUC", "validation_auc": "validation AUC"}
 
 
-@dataclass(frozen=True)
-class Details:
-    """What the page shows of one record beside its place in the table.
+@dataclass(frozen=True, kw_only=True)
+class CellDetails:
+    """One cell.
 
-    curve_steps: (E,) steps before each evaluation. curves: (S, E) validation AUC, NaN after the end.
-    users: name → (S, U) what the method says about every user.
+    line: its AUC in the table. record: None where it is not in the store. points: of the sweep that chose
+    its hyper-parameters; without any of a cell that no sweep chose. criterion: what they are averaged and
+    ranked by (`bench.records.points.CRITERIA`).
     """
 
-    record: dict[str, Any]
-    curve_steps: Floats
-    curves: Floats
-    users: dict[str, Floats]
+    line: Line
+    record: Record | None
+    traces: Traces
+    points: Points
+    criterion: str = HELD_OUT
+
+    @property
+    def digest(self) -> str:
+        """Names the cell's record, and the cell on the page."""
+        return self.line.cell.digest
+
+    @property
+    def title(self) -> str:
+        """Method, data set and protocol."""
+        return f"{self.line.row.title} on {self.line.dataset.title}, protocol {self.line.protocol}"
+
+    @property
+    def tried(self) -> list[Point]:
+        """The points tried, from best to worst as the sweep ranks them, without the diverged."""
+        return self.points.ranked(self.criterion)
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """The points that one cell tried. names: of the hyper-parameters; points: values and validation AUC."""
+def read_cells(frame: Frame, results: Path, *, published: bool = False) -> list[CellDetails]:
+    """Every cell of a table that has values, in its order, each record read once.
 
-    names: list[str]
-    points: list[tuple[list[Any], float]]
+    What is drawn of records that are not in the store comes from the files beside the table, then from those
+    beside the published one.
 
-
-def details(runs: Path, digest: str) -> Details | None:
-    """Of a record, or None where it is not in the store.
+    Args:
+        results: folder of the store, of the tables and of the sweeps' points.
+        published: the frame is that of the published table, not one's own.
 
     Raises:
-        BenchError: it is damaged.
+        BenchError: a record is damaged, or a file is not as it was written.
+    """
+    lines: dict[str, Line] = {}
+    for line in frame.lines:
+        if line.cell.digest and line.metric == "auc":
+            lines.setdefault(line.cell.digest, line)
+    kept = read_traces(results / PUBLISHED_FOLDER)
+    if not published:
+        kept |= read_traces(results / OWN_FOLDER)
+    return [read_cell_details(line, results, kept.get(digest)) for digest, line in lines.items()]
+
+
+def read_cell_details(line: Line, results: Path, kept: Traces | None = None) -> CellDetails:
+    """A cell; `kept`: traces for a cell without a record.
+
+    Raises:
+        BenchError: see `read_cells`.
     """
     try:
-        record, arrays = store.read(runs, digest), store.read_arrays(runs, digest)
+        record = read_record(results / "runs", line.cell.digest)
     except store.NoRecord:
-        return None
-    curves = np.asarray(arrays.get("curve", np.zeros((0, 0))), float)
-    steps = np.asarray(arrays.get("curve_steps", np.zeros(0)), float)
-    kept = thinned(min(curves.shape[-1], len(steps)), _CURVE)
-    users = {
-        name.removeprefix("user_"): np.asarray(values, float)
-        for name, values in arrays.items()
-        if name.startswith("user_")
-    }
-    return Details(record, steps[kept], curves[:, kept] if curves.size else np.zeros((0, 0)), users)
+        found = swept_points(results / "sweep", line)
+        return CellDetails(line=line, record=None, traces=kept or Traces(), points=found)
+    traces = traces_of(record.arrays(), record.seeds, record.validation)
+    own = len(record.tried) > 1
+    return CellDetails(
+        line=line,
+        record=record,
+        traces=traces,
+        points=Points.of_record(record) if own else swept_points(results / "sweep", line),
+        criterion=CRITERIA.get(record.selection, HELD_OUT) if own else HELD_OUT,
+    )
 
 
-def sweep(results: Path, line: Line, found: Details | None) -> Sweep | None:
-    """The points tried: those of the record, or of the sweep that chose its only point.
+def swept_points(sweeps: Path, line: Line) -> Points:
+    """The points of the sweep that chose a cell's only point; none where there is no such sweep.
 
     Raises:
-        BenchError: the sweep's file cannot be read.
+        BenchError: the sweep's file is not as it was written.
     """
-    tried = [] if found is None else found.record.get("tried", [])
-    if len(tried) > 1:
-        # A later stage of a sweep may vary other hyper-parameters than the first.
-        names = list(dict.fromkeys(name for each in tried for name in each["point"]))
-        points = [
-            ([_single(each["point"].get(name)) for name in names], float(each["validation_auc"]))
-            for each in tried
-            if each["validation_auc"] is not None
-        ]
-        return Sweep(names, points)
-    protocols = dict.fromkeys([line.protocol, "table", "text"])  # a cell may borrow its point
-    places = [results / "sweep" / p / line.dataset.dataset / f"{line.row.method}.csv" for p in protocols]
-    file = next((place for place in places if place.is_file()), None)
-    if file is None:
-        return None
-    try:
-        with open(file, newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream)
-            names = [name for name in reader.fieldnames or [] if name not in ("seeds", "validation_auc")]
-            points = [
-                ([_typed(row[name]) for name in names], float(row["validation_auc"]))
-                for row in reader
-                if row["validation_auc"]
-            ]
-    except (OSError, ValueError, KeyError) as error:
-        raise BenchError(f"{file} is not a list of tried points ({error!r}).") from error
-    return Sweep(names, points)
+    if line.cell.points < 2:
+        return Points((), ())
+    # The cell's command names it (`+tuned=table/coat/mf`): a cell may borrow the point of another protocol.
+    named = re.search(r"\+tuned=([\w./-]+)", line.cell.provenance.get("command", ""))
+    protocols = dict.fromkeys([line.protocol, "table", "text"])
+    places = [f"{protocol}/{line.dataset.dataset}/{line.row.method}" for protocol in protocols]
+    for place in [named[1]] if named else places:
+        file = sweeps / f"{place}.csv"
+        if file.is_file():
+            return Points.read(file)
+    return Points((), ())
 
 
-def _single(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, list | dict) else value
+# --- The command ----------------------------------------------------------------------------------------
 
 
-def _typed(value: str) -> Any:
-    try:
-        return float(value)
-    except ValueError:
-        return value
-
-
-def command(record: Mapping[str, Any]) -> str:
+def full_command(record: Record) -> str:
     """The command that makes a record, every field that determines its numbers spelt out.
 
     Data sets' and protocols' grids stay with the commit that the record's provenance names.
     """
-    grid = record["grid"]
-    parts = [f"{group}={record[group]['name']}" for group in ("protocol", "dataset", "method")]
+    grid = record.grid
+    groups = {"protocol": record.protocol, "dataset": record.dataset, "method": record.method}
+    parts = [f"{group}={values['name']}" for group, values in groups.items()]
     parts.append("sweep=none")
     parts += [f"grid.{name}={_override(values)}" for name, values in grid.items()]
-    for group, skipped in (("method", {"name", "title", *grid}), ("dataset", {"name", "title"})):
-        parts += _fields(group, record[group], skipped)
-    parts += _fields("protocol", record["protocol"], {"name"})
-    parts += _fields("engine", record["engine"], {"device", "threads", "memory_gib"})
-    parts += [f"seeds={len(record['seeds'])}", f"selection={record['selection']}"]
-    if len(record["tried"]) == 1 and record["points"] > 1:
-        parts.append(f"tuned_points={record['points']}")
+    parts += _fields("method", record.method, {"name", "title", *grid})
+    parts += _fields("dataset", record.dataset, {"name", "title"})
+    parts += _fields("protocol", record.protocol, {"name"})
+    parts += _fields("engine", record.engine, {"device", "threads", "memory_gib"})
+    parts += [f"seeds={len(record.seeds)}", f"selection={record.selection}"]
+    if len(record.tried) == 1 and record.points > 1:
+        parts.append(f"tuned_points={record.points}")
     return "python -m bench " + " ".join(shlex.quote(part) for part in parts)
 
 
@@ -150,118 +162,60 @@ def _override(value: Any) -> str:
     return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
-def shown(line: Line, found: Details, tried: Sweep | None) -> dict[str, Any]:
-    """A record as the page's script shows it: title → value, in the order of the window."""
-    record = found.record
-    rule = record["protocol"]["no_positive"]
-    tests = {
-        name: [_rounded(x) for x in (column[rule] if isinstance(column, dict) else column)]
-        for name, column in record["test"].items()
-    }
-    chosen = [
-        {"seed": seed, "validation_auc": _rounded(auc), "step": step}
-        | {name: values[place] for name, values in tests.items()}
-        for place, (seed, auc, step) in enumerate(
-            zip(record["seeds"], record["validation"]["auc"], record["validation"]["step"], strict=True)
-        )
-    ]
-    points: dict[str, Any] = {}
-    if tried is not None:
-        best = sorted(tried.points, key=lambda each: -each[1])
-        points = {
-            "count": len(best),
-            "names": [*tried.names, "validation_auc"],
-            "rows": [[*values, _rounded(auc)] for values, auc in best[:_TRIED]],
+# --- The window -----------------------------------------------------------------------------------------
+
+
+def window(cell: CellDetails) -> dict[str, Any]:
+    """What a cell's window shows beside its curves and points, as the page's script reads it."""
+    if cell.record is None:
+        return {
+            "title": cell.title,
+            "origin": cell.line.cell.origin,
+            "missing": "absent",
+            "command": cell.line.cell.provenance.get("command", ""),
+            "provenance": {k: v for k, v in cell.line.cell.provenance.items() if v and k != "command"},
         }
+    record = cell.record
+    tests = {name: list(record.metric(name).values()) for name in record.metrics}
+    validation = record.validation
+    columns: dict[str, Sequence[float]] = {
+        "seed": record.seeds,
+        "validation_auc": validation.auc,
+        "step": validation.step,
+        **tests,
+    }
+    provenance = {k: v for k, v in dataclasses.asdict(record.provenance).items() if v and k != "command"}
     return {
-        "command": command(record),
+        "title": cell.title,
+        "origin": cell.line.cell.origin,
+        "command": record.provenance.command or full_command(record),
         "configuration": {
-            "method": {k: v for k, v in record["method"].items() if k not in ("name", "title")},
-            "dataset": {k: v for k, v in record["dataset"].items() if not isinstance(v, dict)},
-            "protocol": record["protocol"],
-            "engine": record["engine"],
+            "method": _plain_fields(record.method),
+            "dataset": _plain_fields(record.dataset),
+            "protocol": record.protocol,
+            "engine": record.engine,
         },
-        "selection": record["selection"],
-        "seeds": chosen,
-        "steps": [int(step) for step in found.curve_steps],
-        "curves": [[_rounded(x) for x in curve] for curve in found.curves],
-        "tried": points,
-        "diagnostics": {
-            name: _rounded(float(np.mean([v for v in values if v is not None] or [np.nan])))
-            for name, values in record.get("diagnostics", {}).items()
-        },
-        "diverged": len(record.get("diverged", [])),
-        "data": {"source": record["source"], **record.get("counts", {}), **record.get("notes", {})},
-        "provenance": record.get("provenance", {}),
+        "selection": record.selection,
+        "seeds": {name: [_rounded(value) for value in values] for name, values in columns.items()},
+        "diagnostics": {name: _rounded(_mean(values)) for name, values in record.diagnostics.items()},
+        "data": {"source": record.source, **record.counts, **record.notes},
+        "provenance": provenance | {"diverged_members": len(record.diverged)},
     }
 
 
-def _rounded(value: Any) -> Any:
-    """Numbers to four decimals, what is no number as null."""
-    if value is None or not np.isfinite(value):
-        return None
-    return round(float(value), 4)
+def _plain_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a configuration but for its name and its lists of values to try."""
+    return {k: v for k, v in values.items() if k not in ("name", "title") and not isinstance(v, dict)}
 
 
-# --- What page and plots draw -------------------------------------------------------------------------
+def _mean(values: Sequence[float | None]) -> float:
+    """Of the numbers among them; NaN where there are none."""
+    numbers = [value for value in values if value is not None]
+    return float(np.mean(numbers)) if numbers else math.nan
 
 
-def held(found: Details) -> Floats:
-    """(S, E) the curves, a seed that has stopped counting with the value that it kept.
-
-    Without it the mean over the seeds that are left would jump wherever a seed stops.
-    """
-    kept = np.array(found.record["validation"]["auc"], float)[:, None]
-    return np.where(np.isnan(found.curves), kept, found.curves)
-
-
-def by_value(tried: Sweep, place: int) -> dict[Any, list[float]]:
-    """The validation AUC of the points tried by the value of one hyper-parameter, in the values' order."""
-    groups: dict[Any, list[float]] = {}
-    for values, auc in tried.points:
-        groups.setdefault(values[place], []).append(auc)
-    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in groups)
-    return {value: groups[value] for value in (sorted(groups) if numeric else sorted(groups, key=str))}
-
-
-def over_seeds(values: Floats) -> Floats:
-    """The users' mean over seeds."""
-    return np.asarray(np.nanmean(values, axis=0), float)
-
-
-def statistics(found: Details) -> Iterator[tuple[str, str, Floats]]:
-    """What a user is known for: (name, title, (U,) values with NaN where unknown)."""
-    users = found.users
-    if "n_observed" in users:
-        yield "n_observed", "n_u, ratings of the user", over_seeds(users["n_observed"])
-    if "unbiased_loss" in users:
-        loss = users["unbiased_loss"]
-        if "has_unbiased" in users:
-            loss = np.where(users["has_unbiased"] > 0, loss, np.nan)
-        known = np.isfinite(loss).any(axis=0)
-        mean = np.full(loss.shape[-1], np.nan)
-        mean[known] = np.nanmean(loss[:, known], axis=0)
-        yield "unbiased_loss", "L_A(u), loss on the user's unbiased ratings", mean
-    for name in ("scale", "shift"):
-        if name in users and np.ptp(users[name]) > 0:
-            words = {"scale": "s_u, learned scale", "shift": "b_u, learned shift"}
-            yield name, words[name], over_seeds(users[name])
-    kappa = _kappa(found.record)
-    if kappa is not None:
-        yield "kappa", "|κ_u|, true strength of selection", np.abs(kappa)
-
-
-def _kappa(record: Mapping[str, Any]) -> Floats | None:
-    """The users' true selection strength of generated data, generated anew; None of other data."""
-    if record["dataset"]["name"] != "synthetic":
-        return None
-    from bench.data import synthetic  # needs NumPy alone, and only here
-
-    fields = {k: v for k, v in record["dataset"].items() if k not in ("quick_grid", "shared_grid")}
-    try:
-        ratings = synthetic.load(synthetic.Config(**fields), Path())
-    except (TypeError, BenchError):
-        return None  # a record of another generator
-    if ratings.truth is None or len(ratings.biased) != record.get("counts", {}).get("biased"):
-        return None
-    return np.asarray(ratings.truth.selection_strength, float)
+def _rounded(value: float | None) -> float | None:
+    """Whole numbers as they are, others to four decimals, what is no number as null."""
+    if value is None or isinstance(value, int):
+        return value
+    return round(float(value), 4) if math.isfinite(value) else None

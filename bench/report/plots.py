@@ -1,6 +1,8 @@
-"""The page's charts for papers and slides: `python -m bench.report.plots [NAME ...] [--format png]`.
+"""The page's charts for papers and slides: `python -m bench.report.plots [NAME ...] [--published]
+[--results DIR] [--format png]`.
 
-Writes `DIR/table1/plots/NAME.svg`, of every plot or of the named ones:
+Writes `DIR/table1/plots/NAME.svg`, or with `--published` `DIR/published/plots/NAME.svg`, of every plot or of
+the named ones:
 
 deltas-PROTOCOL                 our means minus the paper's numbers, as a heat map
 forest-PROTOCOL-DATASET         paired differences from the reference and from the best baseline
@@ -16,22 +18,23 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
-import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from bench.command.main import main as command
 from bench.errors import BenchError, nearest
-from bench.records.metric import IDEAL_LOSS
-from bench.report.details import Details, Sweep, by_value, details, held, statistics, sweep
+from bench.records.metric import METRICS
+from bench.report.charts import Block, CurveBlock, blocks, curve_blocks, sensitivities
+from bench.report.details import CRITERION_TITLES, CellDetails, read_cells
+from bench.report.traces import STATISTICS
 from bench.table import layout, load_results
 from bench.table.comparisons import SeedComparison
+from bench.table.files import OWN_FOLDER, PUBLISHED_FOLDER
 from bench.table.frame import Frame
 from bench.table.layout import Group
-from bench.table.lines import ALPHA, TOLERANCE, Line
+from bench.table.lines import ALPHA, TOLERANCE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,53 +51,33 @@ _STYLE: Any = {
 }
 
 
-def plots(frame: Frame, results: Path) -> dict[str, Callable[[], Figure]]:
-    """Every plot that the frame and the records allow: name → what draws it."""
+def drawings(frame: Frame, cells: Sequence[CellDetails]) -> dict[str, Callable[[], Figure]]:
+    """Every plot that the frame and the details of its cells allow: name → what draws it."""
     found: dict[str, Callable[[], Figure]] = {}
     for protocol in frame.manifest.protocols:
         groups = [group for group in layout.groups(frame, protocol) if group.compared]
         if groups:
-            found[f"deltas-{protocol}"] = lambda groups=groups: deltas(frame, groups)  # type: ignore[misc]
-        for dataset in frame.manifest.datasets:
-            place = f"{protocol}-{dataset.dataset}"
-            lines = [
-                line
-                for line in frame.lines
-                if (line.protocol, line.dataset, line.metric) == (protocol, dataset, "auc") and line.values
-            ]
-            compared = [
-                each
-                for each in frame.comparisons
-                if (each.line.protocol, each.line.dataset) == (protocol, dataset)
-            ]
-            if compared:
-                found[f"forest-{place}"] = lambda compared=compared: forest(frame, compared)  # type: ignore[misc]
-            records = [
-                (line, record)
-                for line in lines
-                if (record := details(results / "runs", line.cell.digest)) is not None
-            ]
-            curved = [each for each in records if each[1].curves.size]
-            if curved:
-                found[f"curves-{place}"] = lambda curved=curved: curves(frame, curved)  # type: ignore[misc]
-            known = {line.row.method: record for line, record in records}
-            swept = [
-                (line, tried)
-                for line in lines
-                if (tried := sweep(results, line, known.get(line.row.method))) is not None
-                and len(tried.points) > 1
-            ]
-            if swept:
-                found[f"sensitivity-{place}"] = lambda swept=swept: sensitivity(swept)  # type: ignore[misc]
-            rated = [each for each in records if "alpha" in each[1].users]
-            if rated:
-                found[f"rates-{place}"] = lambda rated=rated: rates(rated)  # type: ignore[misc]
+            found[f"deltas-{protocol}"] = partial(deltas, frame, groups)
+    compared: dict[str, list[SeedComparison]] = {}
+    for each in frame.comparisons:
+        compared.setdefault(f"{each.line.protocol}-{each.line.dataset.dataset}", []).append(each)
+    found |= {f"forest-{place}": partial(forest, frame, some) for place, some in compared.items()}
+    for curved in curve_blocks(frame, cells):
+        found[f"curves-{_place(curved.block)}"] = partial(curves, frame, curved)
+    for block in blocks(cell for cell in cells if len(cell.tried) > 1):
+        found[f"sensitivity-{_place(block)}"] = partial(sensitivity, block)
+    for block in blocks(cell for cell in cells if cell.traces.rates is not None):
+        found[f"rates-{_place(block)}"] = partial(rates, block)
     return found
+
+
+def _place(block: Block) -> str:
+    return f"{block.protocol}-{block.dataset}"
 
 
 def deltas(frame: Frame, groups: Sequence[Group]) -> Figure:
     """Our means minus the paper's numbers; framed where they are within the tolerance."""
-    columns = [(group, metric) for group in groups for metric in group.metrics if metric != IDEAL_LOSS.key]
+    columns = [(group, metric) for group in groups for metric in group.metrics if METRICS[metric].in_paper]
     rows = [
         row
         for row in frame.manifest.rows
@@ -178,74 +161,70 @@ def forest(frame: Frame, compared: Sequence[SeedComparison]) -> Figure:
     return figure
 
 
-def curves(frame: Frame, entries: Sequence[tuple[Line, Details]]) -> Figure:
-    """Mean validation AUC with a band of one standard deviation over seeds, a panel for each row."""
-    figure, axes = _grid(len(entries), 4, 2.1, 1.5)
-    reference = next((d for line, d in entries if line.row.method == frame.manifest.reference), None)
-    # All start at .5; the axis begins where they differ.
-    means = [x for _, found in entries for x in held(found).mean(axis=0)[1:]]
-    limits = (min(means) - 0.01, max(means) + 0.01) if means else (0.4, 1.0)
-    for axis, (line, found) in zip(axes, entries, strict=False):
-        steps, seeds = found.curve_steps, held(found)
-        mean, std = seeds.mean(axis=0), seeds.std(axis=0)
-        axis.fill_between(steps, mean - std, mean + std, color=BLUE, alpha=0.18, linewidth=0)
-        if reference is not None and reference is not found:
-            known = reference.curve_steps <= steps[-1]
-            base = held(reference).mean(axis=0)[known]
-            axis.plot(reference.curve_steps[known], base, color=ORANGE, linestyle="--", linewidth=1)
-        axis.plot(steps, mean, color=BLUE, linewidth=1.5)
-        kept = float(np.median(found.record["validation"]["step"]))
-        axis.plot(kept, np.interp(kept, steps, mean), "o", color=BLUE, markersize=4)
-        axis.set_title(line.row.title, fontsize=9)
-        axis.set_ylim(*limits)
-    name = frame.title(frame.manifest.reference)
+def curves(frame: Frame, found: CurveBlock) -> Figure:
+    """Validation AUC of every seed up to where it stopped, a panel for each row."""
+    cells = found.block.cells
+    figure, axes = _grid(len(cells), 4, 2.1, 1.5)
+    for axis, cell in zip(axes, cells, strict=False):
+        for curve in cell.traces.curves:
+            axis.plot(curve.steps, curve.auc, color=BLUE, linewidth=0.6, alpha=0.45)
+            axis.plot(curve.kept_step, curve.kept_auc, "o", color=BLUE, markersize=2)
+        if found.reference is not None:
+            axis.axhline(found.reference, color=ORANGE, linestyle="--", linewidth=1)
+        axis.set_title(f"{cell.line.row.title} {found.kept[cell.digest]:.3f}", fontsize=9)
+        axis.set_ylim(found.low, found.high)
     figure.suptitle(
-        f"{entries[0][0].dataset.title}: validation AUC by step. Dashed: {name}; dot: median kept step",
+        f"{found.block.title}: validation AUC of each seed by step; dots and number: what was kept; "
+        f"dashed: the same of {frame.title(frame.manifest.reference)}",
         fontsize=10,
     )
     return figure
 
 
-def sensitivity(entries: Sequence[tuple[Line, Sweep]]) -> Figure:
-    """Validation AUC of every point tried, a panel for each row and hyper-parameter."""
-    panels = [
-        (line, tried, place)
-        for line, tried in entries
-        for place in range(len(tried.names))
-        if len(by_value(tried, place)) > 1
-    ]
+def sensitivity(block: Block) -> Figure:
+    """The points tried, averaged over their seeds, a panel for each row and hyper-parameter."""
+    panels = [(cell, each) for cell in block.cells for each in sensitivities(cell)]
     figure, axes = _grid(len(panels), 5, 1.7, 1.45)
-    for axis, (line, tried, place) in zip(axes, panels, strict=False):
-        values = by_value(tried, place)
-        dots = [(x, auc) for x, aucs in enumerate(values.values()) for auc in aucs]
+    for axis, (cell, each) in zip(axes, panels, strict=False):
+        groups = cell.points.by_value(each.name, cell.criterion)
+        dots = [(x, point.auc) for x, points in enumerate(groups.values()) for point in points]
         axis.plot(*zip(*dots, strict=True), ".", color=ORANGE, markersize=4, rasterized=len(dots) > MANY)
-        axis.plot(range(len(values)), [max(aucs) for aucs in values.values()], color=BLUE)
-        axis.set_xticks(range(len(values)), [f"{v:g}" if isinstance(v, float) else str(v) for v in values])
+        axis.plot(range(len(groups)), list(each.best.values()), color=BLUE)
+        axis.set_xticks(range(len(groups)), [_short(value) for value in groups])
         axis.tick_params(labelsize=6.5)
-        axis.set_title(f"{line.row.title}: {tried.names[place].replace('_', ' ')}", fontsize=7)
+        axis.set_title(f"{cell.line.row.title}: {each.title}", fontsize=7)
+    criteria = " or ".join(dict.fromkeys(CRITERION_TITLES[cell.criterion] for cell in block.cells))
     figure.suptitle(
-        f"{entries[0][0].dataset.title}: validation AUC of the points tried; line: the best", fontsize=10
+        f"{block.title}: {criteria} of the points tried, means over their seeds; line: the best", fontsize=10
     )
     return figure
 
 
-def rates(entries: Sequence[tuple[Line, Details]]) -> Figure:
+def rates(block: Block) -> Figure:
     """α_u against the users' statistics."""
     panels = [
-        (line, found, *each) for line, found in entries for each in statistics(found) if each[2] is not None
+        (cell, name, scatter)
+        for cell in block.cells
+        if cell.traces.rates is not None
+        for name, scatter in cell.traces.rates.scatters.items()
     ]
     figure, axes = _grid(len(panels), 4, 2.3, 1.9)
-    for axis, (line, found, name, title, values) in zip(axes, panels, strict=False):
-        alpha = np.nanmean(found.users["alpha"], axis=0)
-        axis.plot(values, alpha, ".", color=BLUE, markersize=3, alpha=0.5, rasterized=len(alpha) > MANY)
-        if name == "n_observed":
+    for axis, (cell, name, scatter) in zip(axes, panels, strict=False):
+        title, log = STATISTICS[name]
+        many = len(scatter.alpha) > MANY
+        axis.plot(scatter.values, scatter.alpha, ".", color=BLUE, markersize=3, alpha=0.5, rasterized=many)
+        if log:
             axis.set_xscale("log")
-        axis.set_title(line.row.title, fontsize=8)
+        axis.set_title(f"{cell.line.row.title}, ρ = {scatter.rho:+.2f}", fontsize=8)
         axis.set_xlabel(title, fontsize=7)
         axis.set_ylabel("α", fontsize=8)
         axis.tick_params(labelsize=7)
-    figure.suptitle(f"{entries[0][0].dataset.title}: unlearning rates of the users", fontsize=10)
+    figure.suptitle(f"{block.title}: unlearning rates of the users", fontsize=10)
     return figure
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
 def _rectangle(corner: tuple[float, float], width: float, height: float, **looks: Any) -> Any:
@@ -271,7 +250,7 @@ def _grid(panels: int, columns: int, width: float, height: float) -> tuple[Figur
     return figure, axes
 
 
-def write(results: Path, names: Iterable[str], kind: str) -> list[Path]:
+def draw_plots(results: Path, names: Iterable[str], kind: str, *, published: bool = False) -> list[Path]:
     """Writes the named plots, or all of them, and returns their paths.
 
     Raises:
@@ -281,21 +260,23 @@ def write(results: Path, names: Iterable[str], kind: str) -> list[Path]:
         import matplotlib
     except ImportError as error:
         raise BenchError("Plots need Matplotlib: pip install -e '.[plots]'.") from error
-    known = plots(load_results(results), results)
+    frame = load_results(results, published=published)
+    known = drawings(frame, read_cells(frame, results, published=published))
     wanted = list(names) or list(known)
-    folder, written = results / "table1" / "plots", []
+    folder, written = results / (PUBLISHED_FOLDER if published else OWN_FOLDER) / "plots", []
     for name in wanted:
         if name not in known:
             raise BenchError(f"There is no plot '{name}': {nearest(name, list(known))}")
-        command = f"python -m bench.report.plots {name}" + (" --format png" if kind == "png" else "")
+        words = f"python -m bench.report.plots {name}"
+        words += " --published" * published + " --format png" * (kind == "png")
         with matplotlib.rc_context(_STYLE):
             figure = known[name]()
-            figure.supxlabel(command, x=0.01, ha="left", fontsize=5.5, color=GREY)
+            figure.supxlabel(words, x=0.01, ha="left", fontsize=5.5, color=GREY)
             file = folder / f"{name}.{kind}"
             looks = {"Date": None} if kind == "svg" else {"Software": None}
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                figure.savefig(file, dpi=160, metadata={"Description": command, **looks})
+                figure.savefig(file, dpi=160, metadata={"Description": words, **looks})
             except OSError as error:
                 raise BenchError(f"{file} cannot be written: {error.strerror or error}.") from error
         written.append(file)
@@ -309,17 +290,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="plots; all of them where none is named")
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument("--published", action="store_true", help="of the published table, not one's own")
     parser.add_argument("--format", choices=("svg", "png"), default="svg")
-    given = parser.parse_args(arguments)
-    try:
-        for file in write(given.results, given.names, given.format):
-            print(file)
-    except BenchError as error:
-        if os.environ.get("BENCH_DEBUG") == "1":
-            raise
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return command(parser, _work, arguments)
+
+
+def _work(given: argparse.Namespace) -> None:
+    for file in draw_plots(given.results, given.names, given.format, published=given.published):
+        print(file)
 
 
 if __name__ == "__main__":

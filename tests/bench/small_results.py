@@ -65,7 +65,13 @@ def make_record(protocol: str, dataset: str, method: str) -> dict[str, Any]:
         },
         "source": "real ratings" if dataset == "coat" else "real labels, simulated selection",
         "comparable": dataset == "coat",
-        "method": {"name": method, "title": method.upper(), "learning_rate": 0.01, "loss": "bce"},
+        "method": {
+            "name": method,
+            "title": method.upper(),
+            "learning_rate": 0.01,
+            "loss": "bce",
+            "batch_size": 10,
+        },
         "points": 80 if dataset == "coat" else 60,
         "seeds": SEEDS,
         "engine": {"device": "auto", "dtype": "float32", "max_epochs": 500, "patience": 20},
@@ -73,8 +79,19 @@ def make_record(protocol: str, dataset: str, method: str) -> dict[str, Any]:
         "selection": "validation_auc",
         "selected": {"learning_rate": 0.01},
         "tried": [
-            {"point": {"learning_rate": 0.01}, "validation_auc": auc, "seeds": 8},
-            {"point": {"learning_rate": 0.05}, "validation_auc": auc - 0.01, "seeds": 8},
+            {"point": {"learning_rate": 0.01}, "validation_auc": auc, "seeds": 2},
+            {"point": {"learning_rate": 0.05}, "validation_auc": auc - 0.01, "seeds": 2},
+        ],
+        "plan": [
+            {
+                "name": "grid",
+                "lists": {"learning_rate": [0.01, 0.05]},
+                "near": False,
+                "around": 1,
+                "points": 2,
+                "seeds": 2,
+                "tried": 2,
+            }
         ],
         "validation": {
             "auc": around(auc + 0.01),
@@ -83,7 +100,7 @@ def make_record(protocol: str, dataset: str, method: str) -> dict[str, Any]:
         },
         "diagnostics": {"largest_weight": [2.0] * len(SEEDS)},
         "diverged": [],
-        "counts": {"users": 20, "items": 30},
+        "counts": {"users": 20, "items": 30, "biased": 100},
         "notes": {},
         "provenance": {"commit": "0" * 40, "device": "cpu", "wall_seconds": 1.5},
         "test": {
@@ -102,6 +119,16 @@ def make_arrays(protocol: str, dataset: str, method: str) -> dict[str, Any]:
     curve[:, 0] = 0.5
     curve[0, 4:] = np.nan
     arrays: dict[str, Any] = {"curve": curve.astype(np.float32), "curve_steps": np.arange(6) * 10}
+    # The trainings of its sweep: two points, two seeds each.
+    arrays |= {
+        "trial_point": np.array([0, 0, 1, 1]),
+        "trial_stage": np.zeros(4, int),
+        "trial_seed": np.array([0, 1, 0, 1]),
+        "trial_auc": np.array([auc + 0.02, auc - 0.02, auc, auc - 0.02]),
+        "trial_held_out": np.array([auc + 0.01, auc - 0.03, auc - 0.01, auc - 0.03]),
+        "trial_step": np.array([20, 40, 20, 60]),
+        "trial_seconds": np.full(4, 0.5),
+    }
     for seed in SEEDS:
         arrays[f"users_{seed}"] = np.arange(20, dtype=np.int32)
         for name, mean in zip(("ndcg", "recall"), MEANS[dataset, method][1:], strict=True):

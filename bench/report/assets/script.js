@@ -1,6 +1,7 @@
 "use strict";
 (() => {
-  const records = JSON.parse(document.getElementById("records").textContent);
+  // By digest. cells: what their windows show. curves, points, rates: what is drawn.
+  const data = JSON.parse(document.getElementById("records").textContent);
   const filters = document.getElementById("filters");
   const status = document.getElementById("status");
   const selects = [...document.querySelectorAll("select[name]")];
@@ -36,7 +37,9 @@
     status.textContent = `${shown.length} numbers shown`;
     const state = new URLSearchParams(selects.filter((each) => each.selectedIndex > 0)
       .map((each) => [each.name, each.value]));
-    history.replaceState(null, "", state.size ? `#${state}` : location.pathname + location.search);
+    // A link to a section stays one until something is chosen.
+    const section = document.getElementById(location.hash.slice(1)) === null ? "" : location.hash;
+    history.replaceState(null, "", state.size ? `#${state}` : location.pathname + location.search + section);
   }
 
   function restore() {
@@ -92,10 +95,7 @@
     status.textContent = next === null ? "in the paper's order" : `sorted by ${title}, ${next}`;
   }
 
-  // --- A cell's record ---
-
-  const dialog = document.getElementById("record");
-  const body = document.getElementById("record-body");
+  // --- Charts, each drawn once it comes near the window, from what the page carries ---
 
   function element(name, text, parent) {
     const made = document.createElement(name);
@@ -103,6 +103,147 @@
     parent?.append(made);
     return made;
   }
+
+  const space = "http://www.w3.org/2000/svg";
+
+  function chart(width, height, label) {
+    const svg = document.createElementNS(space, "svg");
+    const draw = (name, attributes, text) => {
+      const made = document.createElementNS(space, name);
+      for (const [key, content] of Object.entries(attributes)) made.setAttribute(key, content);
+      if (text !== undefined) made.textContent = text;
+      svg.append(made);
+    };
+    svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    svg.setAttribute("class", "chart");
+    svg.setAttribute("role", "img");
+    svg.setAttribute("aria-label", label);
+    return { svg, draw };
+  }
+
+  // What lies outside of [low, high] is drawn on the edge.
+  const scale = (low, high, start, end) => (x) => {
+    const share = high === low ? 0.5 : Math.min(1, Math.max(0, (x - low) / (high - low)));
+    return Number((start + share * (end - start)).toFixed(1));
+  };
+
+  function axes(draw, box, low, high, digits) {
+    const [left, right, top, bottom] = box;
+    draw("path", { d: `M${left},${top}V${bottom}H${right}`, class: "axis" });
+    draw("text", { x: left - 3, y: top + 7, "text-anchor": "end" }, high.toFixed(digits));
+    draw("text", { x: left - 3, y: bottom, "text-anchor": "end" }, low.toFixed(digits));
+  }
+
+  function drawCurves({ steps, auc, kept }, { width, height, title, limits, reference }) {
+    const [low, high] = limits;
+    const last = steps.at(-1) || 1;
+    const { svg, draw } = chart(width, height,
+      `${title}: validation AUC of ${auc.length} seeds over ${last} steps, between ${low} and ${high}`);
+    const box = [34, width - 4, 8, height - 16];
+    const [x, y] = [scale(0, last, box[0], box[1]), scale(low, high, box[3], box[2])];
+    axes(draw, box, low, high, 2);
+    draw("text", { x: width - 4, y: height - 4, "text-anchor": "end" }, `${last} steps`);
+    for (const curve of auc) {
+      const points = curve.map((value, i) => `${x(steps[i])},${y(value)}`);
+      draw("polyline", { points: points.join(" "), class: "seed" });
+    }
+    if (reference !== undefined) draw("path", { d: `M${box[0]},${y(reference)}H${box[1]}`, class: "reference" });
+    for (const [step, value] of kept) draw("circle", { cx: x(step), cy: y(value), r: 2, class: "kept" });
+    return svg;
+  }
+
+  function short(content) {
+    if (typeof content !== "number") return shown(content);
+    const rounded = Number(content.toPrecision(3));
+    return rounded !== 0 && Math.abs(rounded) < 1e-3 ? rounded.toExponential() : String(rounded);
+  }
+
+  function drawPoints({ names, values, points }, name) {
+    const column = names.indexOf(name);
+    const tried = values[column];
+    const auc = (point) => point[names.length];
+    const seeds = (point) => point[names.length + 1];
+    const all = points.map(auc);
+    const margin = (Math.max(...all) - Math.min(...all)) * 0.1 || 1e-3;
+    const [low, high] = [Math.min(...all) - margin, Math.max(...all) + margin];
+    const best = tried.map((_, place) => Math.max(...points.filter((p) => p[column] === place).map(auc)));
+    const { svg, draw } = chart(160, 78,
+      `${name.replaceAll("_", " ")}: ${tried.map((each, i) => `${short(each)} gives ${best[i].toFixed(3)}`).join(", ")}`);
+    const [x, y] = [scale(0, tried.length - 1, 44, 146), scale(low, high, 58, 8)];
+    const most = Math.max(...points.map(seeds));
+    for (const certain of [false, true]) {
+      const places = points.filter((p) => (seeds(p) === most) === certain)
+        .map((p) => `M${x(p[column])},${y(auc(p))}h0`);
+      if (places.length > 0) draw("path", { d: places.join(""), class: certain ? "point certain" : "point" });
+    }
+    draw("polyline", { points: best.map((value, i) => `${x(i)},${y(value)}`).join(" "), class: "mean" });
+    draw("text", { x: 30, y: 14, "text-anchor": "end" }, high.toFixed(2));
+    draw("text", { x: 30, y: 58, "text-anchor": "end" }, low.toFixed(2));
+    // Labels that would run into the one before are left out, but for the last.
+    const wide = (text) => text.length * 5.5 + 4;
+    const end = short(tried.at(-1));
+    let free = -Infinity;
+    tried.forEach((each, i) => {
+      const [text, final] = [short(each), i === tried.length - 1];
+      const fits = x(i) - wide(text) / 2 >= free && x(i) + wide(text) / 2 <= x(tried.length - 1) - wide(end) / 2;
+      if (!final && !fits) return;
+      draw("text", { x: x(i), y: 73, "text-anchor": "middle" }, text);
+      free = x(i) + wide(text) / 2;
+    });
+    return svg;
+  }
+
+  function drawRates({ title, log, values, alpha }, label) {
+    const xs = log ? values.map(Math.log10) : values;
+    const room = (numbers, share) => {
+      const [low, high] = [Math.min(...numbers), Math.max(...numbers)];
+      return [low - ((high - low) * share || 1e-3), high + ((high - low) * share || 1e-3)];
+    };
+    const { svg, draw } = chart(240, 156, label);
+    const box = [40, 236, 8, 132];
+    const [x, y] = [scale(...room(xs, 0.02), box[0], box[1]), scale(...room(alpha, 0.05), box[3], box[2])];
+    draw("path", { d: `M${box[0]},${box[2]}V${box[3]}H${box[1]}`, class: "axis" });
+    draw("path", { d: xs.map((each, i) => `M${x(each)},${y(alpha[i])}h0`).join(""), class: "user" });
+    const [low, high] = [Math.min(...alpha), Math.max(...alpha)].map(short);
+    draw("text", { x: 37, y: 16, "text-anchor": "end" }, high);
+    draw("text", { x: 37, y: 74, "text-anchor": "end" }, "α");
+    draw("text", { x: 37, y: 132, "text-anchor": "end" }, low);
+    draw("text", { x: 40, y: 144 }, short(Math.min(...values)));
+    draw("text", { x: 236, y: 144, "text-anchor": "end" }, short(Math.max(...values)));
+    draw("text", { x: 138, y: 144, "text-anchor": "middle" }, title.split(",")[0] + (log ? ", log" : ""));
+    return svg;
+  }
+
+  function fill(figure) {
+    const caption = figure.querySelector("figcaption").textContent;
+    const { curves, points, rates, name } = figure.dataset;
+    if (curves !== undefined) {
+      const { low, high, reference } = figure.parentElement.dataset;
+      const looks = { width: 200, height: 116, title: caption, limits: [Number(low), Number(high)] };
+      if (reference !== undefined) looks.reference = Number(reference);
+      figure.prepend(drawCurves(data.curves[curves], looks));
+    } else if (points !== undefined) figure.prepend(drawPoints(data.points[points], name));
+    else figure.prepend(drawRates(data.rates[rates][name], caption));
+  }
+
+  const figures = document.querySelectorAll("figure");
+  const near = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (!isIntersecting) continue;
+      near.unobserve(target);
+      fill(target);
+    }
+  }, { rootMargin: "600px" });
+  figures.forEach((figure) => near.observe(figure));
+  window.addEventListener("beforeprint", () => {
+    near.disconnect();
+    figures.forEach((figure) => { if (figure.querySelector("svg") === null) fill(figure); });
+  });
+
+  // --- A cell's record ---
+
+  const dialog = document.getElementById("record");
+  const body = document.getElementById("record-body");
 
   function shown(content) {
     if (content === null) return "–";
@@ -133,48 +274,31 @@
     for (const row of rows) {
       const line = element("tr", undefined, rest);
       row.forEach((content, i) => {
-        const measured = /auc|ndcg|recall|loss$/.test(names[i]) && typeof content === "number";
+        const measured = /auc|ndcg|recall|loss$/i.test(names[i]) && typeof content === "number";
         element("td", measured ? content.toFixed(4) : shown(content), line);
       });
     }
   }
 
-  function curves(record) {
-    const all = record.curves.flat().filter((x) => x !== null);
-    if (all.length === 0) return;
-    element("h3", "Validation AUC, one line for each seed", body);
-    const [width, height, left] = [420, 170, 40];
-    const [low, high] = [Math.min(...all), Math.max(...all)];
-    const last = record.steps.at(-1) || 1;
-    const space = "http://www.w3.org/2000/svg";
-    const svg = document.createElementNS(space, "svg");
-    svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    svg.setAttribute("class", "chart");
-    svg.setAttribute("role", "img");
-    svg.setAttribute("aria-label", `Validation AUC between ${low} and ${high} over ${last} steps`);
-    const draw = (name, attributes, text) => {
-      const made = document.createElementNS(space, name);
-      Object.entries(attributes).forEach(([key, content]) => made.setAttribute(key, content));
-      if (text !== undefined) made.textContent = text;
-      svg.append(made);
-    };
-    for (const curve of record.curves) {
-      const points = curve.map((y, i) => (y === null ? "" : [
-        (left + (record.steps[i] / last) * (width - left - 6)).toFixed(1),
-        (height - 22 - ((y - low) / (high - low || 1)) * (height - 32)).toFixed(1),
-      ].join(","))).filter((x) => x !== "");
-      draw("polyline", { points: points.join(" "), class: "seed" });
-    }
-    draw("text", { x: left - 4, y: 14, "text-anchor": "end" }, high.toFixed(3));
-    draw("text", { x: left - 4, y: height - 22, "text-anchor": "end" }, low.toFixed(3));
-    draw("text", { x: width - 6, y: height - 6, "text-anchor": "end" }, `${last} steps`);
-    body.append(svg);
+  function seedCurves(title, curves) {
+    const all = curves.auc.flat();
+    element("h3", "Validation AUC, one line for each seed, a dot where its parameters were kept", body);
+    const limits = [Math.min(...all), Math.max(...all)];
+    body.append(drawCurves(curves, { width: 420, height: 176, title, limits }));
+  }
+
+  function triedPoints({ count, trainings, names, criterion, values, points }) {
+    const rows = points.slice(0, 60).map((point) => [
+      point[names.length], point[names.length + 1], ...names.map((_, i) => values[i][point[i]]),
+    ]);
+    const part = points.length > rows.length ? `, the best ${rows.length}` : "";
+    grid(`Points tried: ${count} points, ${trainings} trainings${part}`, [criterion, "seeds", ...names], rows);
   }
 
   function open(button) {
     const digest = button.dataset.cell;
-    const record = records[digest];
-    document.getElementById("record-title").textContent = record?.name ?? digest;
+    const record = data.cells[digest] ?? { title: digest, missing: "absent" };
+    document.getElementById("record-title").textContent = record.title;
     body.replaceChildren();
     const numbers = button.closest("td").dataset;
     const row = button.closest("tr");
@@ -184,28 +308,30 @@
       : `paper ${numbers.paper}, difference ${Number(numbers.delta).toFixed(4)}`;
     element("p", `${column}: ours ${Number(numbers.ours).toFixed(4)}; ${compared}.`, body);
     element("p", `Record results/runs/${digest}`, body);
-    if (record === undefined || record.missing === "absent") {
-      element("p", "The record is not here: records are not part of a clone. The table's numbers come from the "
+    if (record.missing === "absent") {
+      element("p", "The record is not here: records are not part of a clone. The numbers come from the "
         + "files beside this page. `make table1` trains the record.", body);
     } else if (record.missing === "room") {
       element("p", "This page had no room for the record; it lies in the results folder.", body);
-    } else {
+    }
+    if (record.command) {
       element("h3", "The command that makes it", body);
       element("pre", record.command, body);
-      list("Chosen configuration", record.configuration.method);
-      const names = Object.keys(record.seeds[0]);
-      grid(`Seeds (chosen by ${record.selection.replaceAll("_", " ")})`, names,
-        record.seeds.map((seed) => names.map((name) => seed[name])));
-      curves(record);
-      const { count = 0, names: tried = [], rows = [] } = record.tried;
-      grid(`Points tried: ${count}${count > rows.length ? `, the best ${rows.length}` : ""}`, tried, rows);
-      list("Diagnostics, mean over seeds", record.diagnostics);
-      list("Data", record.data);
-      list("Data set's configuration", record.configuration.dataset);
-      list("Protocol", record.configuration.protocol);
-      list("Engine", record.configuration.engine);
-      list("Provenance", { ...record.provenance, diverged_members: record.diverged });
     }
+    list("Chosen configuration", record.configuration?.method);
+    if (record.seeds !== undefined) {
+      const names = Object.keys(record.seeds);
+      grid(`Seeds (chosen by ${record.selection.replaceAll("_", " ")})`, names,
+        record.seeds.seed.map((_, i) => names.map((name) => record.seeds[name][i])));
+    }
+    if (data.curves[digest] !== undefined) seedCurves(record.title, data.curves[digest]);
+    if (data.points[digest] !== undefined) triedPoints(data.points[digest]);
+    list("Diagnostics, mean over seeds", record.diagnostics);
+    list("Data", record.data);
+    list("Data set's configuration", record.configuration?.dataset);
+    list("Protocol", record.configuration?.protocol);
+    list("Engine", record.configuration?.engine);
+    list("Provenance", record.provenance);
     dialog.showModal();
     dialog.scrollTop = 0;
   }
