@@ -307,7 +307,8 @@
     const compared = numbers.paper === undefined ? "no comparable number in the paper"
       : `paper ${numbers.paper}, difference ${Number(numbers.delta).toFixed(4)}`;
     element("p", `${column}: ours ${Number(numbers.ours).toFixed(4)}; ${compared}.`, body);
-    element("p", `Record results/runs/${digest}`, body);
+    const origin = { here: ", trained in this checkout", published: ", as published" }[record.origin] ?? "";
+    element("p", `Record results/runs/${digest}${origin}.`, body);
     if (record.missing === "absent") {
       element("p", "The record is not here: records are not part of a clone. The numbers come from the "
         + "files beside this page. `make table1` trains the record.", body);

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ class Browser:
             if not url.startswith(("file:", "data:", "about:")):
                 self.said.append(url)
 
-    def open(self, file: Path, width: int = 1280, height: int = 900) -> None:
+    def open(self, file: Path, width: int = 1280, height: int = 900, fragment: str = "") -> None:
         """Shows a file, in a window of so many pixels."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
@@ -94,7 +95,8 @@ class Browser:
             deviceScaleFactor=1,
             mobile=False,
         )
-        self.call("Page.navigate", url=file.resolve().as_uri())
+        self.call("Page.navigate", url="about:blank")  # a new fragment alone would load nothing
+        self.call("Page.navigate", url=file.resolve().as_uri() + f"#{fragment}" * bool(fragment))
         while self.run("document.readyState") != "complete" or self.run("location.protocol") != "file:":
             pass
 
@@ -136,6 +138,13 @@ def choose(browser: Browser, name: str, value: str) -> None:
         f"(() => {{ const s = document.querySelector('select[name={name}]'); s.value = '{value}';"
         "s.dispatchEvent(new Event('change')); })()"
     )
+
+
+def wait(browser: Browser, condition: str) -> None:
+    """Until a condition holds in the page, some seconds at most."""
+    end = time.monotonic() + 10
+    while not browser.run(condition):
+        assert time.monotonic() < end, condition
 
 
 def rows(browser: Browser) -> list[list[str]]:
@@ -217,6 +226,48 @@ def test_a_cell_opens_its_record(browser: Browser, page: Path) -> None:
     assert not browser.run("document.getElementById('record').open")
 
 
+def test_charts_are_drawn_once_they_come_near(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    figures = "document.querySelectorAll('figure[data-{}] svg').length"
+    for section, kind, expected in (
+        ("curves", "curves", 6),
+        ("sensitivity", "points", 6),
+        ("rates", "rates", 2),
+    ):
+        browser.run(f"document.getElementById('{section}').scrollIntoView()")
+        wait(browser, f"{figures.format(kind)} >= {expected}")
+    # The seeds' lines, a dot for each where its parameters were kept; nothing after a seed's end.
+    first = "document.querySelector('figure[data-curves]')"
+    assert browser.run(f"{first}.querySelectorAll('polyline.seed').length") == 8
+    assert browser.run(f"{first}.querySelectorAll('circle.kept').length") == 8
+    ends = f"[...{first}.querySelectorAll('polyline.seed')].map(e => e.points.length)"
+    assert browser.run(ends) == [4] + [6] * 7
+    swept = "document.querySelector('figure[data-points]')"
+    assert browser.run(f"{swept}.querySelector('svg').ariaLabel").startswith("learning rate: 0.01 gives 0.7")
+    assert browser.run(f"{swept}.innerText").strip().startswith("learning rate")
+    choose(browser, "protocol", "text")
+    wait(browser, f"{figures.format('curves')} > 6")
+    choose(browser, "protocol", "table")
+    assert browser.said == []
+
+
+def test_printing_draws_every_chart(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    browser.run("window.dispatchEvent(new Event('beforeprint'))")
+    empty = (
+        "[...document.querySelectorAll('figure')].filter(e => e.querySelectorAll('svg').length !== 1).length"
+    )
+    assert browser.run(empty) == 0
+
+
+def test_a_link_to_a_section_stays_one(browser: Browser, page: Path) -> None:
+    browser.open(page, fragment="curves")
+    assert browser.run("location.hash") == "#curves"
+    choose(browser, "dataset", "coat")
+    assert browser.run("location.hash") == "#dataset=coat"
+    choose(browser, "dataset", "")
+
+
 def test_a_cell_without_its_record_says_so(browser: Browser, page: Path, tmp_path: Path) -> None:
     """As in a fresh clone: the files of the table are there, the records are not."""
     results = tmp_path / "results"
@@ -225,5 +276,6 @@ def test_a_cell_without_its_record_says_so(browser: Browser, page: Path, tmp_pat
     assert report.main(["--results", str(results)]) == 0
     browser.open(results / "table1" / "index.html")
     browser.run("document.querySelector('button.cell').click()")
-    assert "record is not here" in browser.run("document.getElementById('record').innerText")
+    text = browser.run("document.getElementById('record').innerText")
+    assert "record is not here" in text and "one line for each seed" in text
     assert browser.said == []

@@ -39,11 +39,11 @@ def record(
     def column() -> list[float]:
         return rng.normal(0.7, 0.01, len(SEEDS)).tolist()
 
-    names = ["learning_rate", "weight_decay", "batch_size", "embedding_size", "gamma"]
+    names = ["learning_rate", "weight_decay", "momentum", "dropout", "gamma"]
     return {
         "protocol": {"name": protocol, "no_positive": "skip", "compare_with_paper": True},
         "dataset": {"name": dataset, "title": dataset, "k": 5, "threshold": 4.0},
-        "method": {"name": method, "title": method} | {name: 0.01 for name in names},
+        "method": {"name": method, "title": method, "batch_size": 64} | {name: 0.01 for name in names},
         "source": "generated",
         "comparable": False,
         "points": points,
@@ -61,6 +61,17 @@ def record(
                 rng.choice([0.001, 0.01, 0.05, 0.1], (points, 5)), rng.normal(0.7, 0.01, points), strict=True
             )
         ],
+        "plan": [
+            {
+                "name": "grid",
+                "lists": {name: [0.01, 0.05] for name in names},
+                "near": False,
+                "around": 1,
+                "points": points,
+                "seeds": 2,
+                "tried": points,
+            }
+        ],
         "validation": {"auc": column(), "evaluation": [3] * 10, "step": [30] * 10},
         "test": {
             "auc": column(),
@@ -69,7 +80,7 @@ def record(
         },
         "diagnostics": {"alpha_mean": column()},
         "diverged": [],
-        "counts": {"users": USERS, "items": 1000},
+        "counts": {"users": USERS, "items": 1000, "biased": 10_000},
         "notes": {},
         "provenance": {"commit": "0" * 40, "device": "cpu", "wall_seconds": 1.5},
     }
@@ -79,7 +90,14 @@ def arrays(rng: np.random.Generator, *, rates: bool) -> dict[str, Any]:
     found: dict[str, Any] = {
         "curve": rng.normal(0.7, 0.01, (10, EVALUATIONS)).astype(np.float32),
         "curve_steps": np.arange(EVALUATIONS) * 50,
+        "trial_point": np.repeat(np.arange(POINTS), 2),
+        "trial_stage": np.zeros(2 * POINTS, int),
+        "trial_seed": np.tile([0, 1], POINTS),
+        "trial_step": np.full(2 * POINTS, 500),
+        "trial_seconds": np.full(2 * POINTS, 0.5),
     }
+    for name in ("trial_auc", "trial_held_out"):
+        found[name] = rng.normal(0.7, 0.01, 2 * POINTS)
     for seed in SEEDS:
         found[f"users_{seed}"] = np.arange(USERS, dtype=np.int32)
         for name in ("ndcg", "recall"):

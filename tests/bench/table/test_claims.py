@@ -92,8 +92,7 @@ def test_numbers_that_come_out_are_counted_as_the_table_has_them(frame: Frame, r
 def of(frame: Frame, *signs: int) -> Claim:
     """A claim whose comparisons differ in these directions."""
     made: list[SeedComparison] = [
-        replace(frame.comparisons[0], median=0.1 * sign, p_holm=0.01 if sign else 0.5)
-        for sign in signs
+        replace(frame.comparisons[0], median=0.1 * sign, p_holm=0.01 if sign else 0.5) for sign in signs
     ]
     return Claim("", "", made)
 
