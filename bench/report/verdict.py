@@ -9,10 +9,10 @@ import numpy as np
 
 from bench.records.metric import METRICS
 from bench.table import layout
-from bench.table.comparisons import BEST_BASELINE
+from bench.table.claims import Claim, Reproduced, claims, in_words
 from bench.table.frame import Frame
 from bench.table.layout import Group
-from bench.table.lines import ALPHA, TOLERANCE, Line
+from bench.table.lines import TOLERANCE, Line
 from bench.table.statistics import smallest_p
 
 _DARKEST = 0.05  # difference from the paper at which the heat map's colours end
@@ -20,11 +20,12 @@ _DARKEST = 0.05  # difference from the paper at which the heat map's colours end
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """One answer: a question, its number, a sentence."""
+    """One answer: a question, its number, a sentence. conditions: of which comparisons, and how tested."""
 
     title: str
     number: str
     text: str
+    conditions: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,59 +64,50 @@ class Heat:
 
 def cards(frame: Frame) -> list[Card]:
     """What holds, what does not and how sure that is."""
-    compared = [line for line in frame.lines if line.within is not None]
-    return [_agreement(compared), _claim(frame), _certainty(frame, compared)]
+    found = claims(frame)
+    return [
+        _agreement(found.reproduced),
+        _tested("Does the paper's own method win?", found.proposed),
+        _tested("Do the baselines beat the naive method?", found.baselines),
+        _certainty(frame, found.reproduced.lines),
+    ]
 
 
-def _agreement(compared: Sequence[Line]) -> Card:
+def _agreement(found: Reproduced) -> Card:
     title = "Do the paper's numbers come out?"
-    if not compared:
-        return Card(title=title, number="—", text="No number here can be compared with the paper's.")
-    inside = sum(bool(line.within) for line in compared)
-    below = sum((line.delta or 0) < -TOLERANCE for line in compared)
-    above = len(compared) - inside - below
+    if not found.n:
+        return Card(title=title, number="—", text=found.sentence)
     return Card(
         title=title,
-        number=f"{inside} of {len(compared)}",
-        text=f"lie within ±{TOLERANCE:g} of the printed ones; {below} are lower here, {above} are higher.",
+        number=f"{found.inside} of {found.n}",
+        text=f"lie within ±{TOLERANCE:g} of the printed ones; {found.lower} are lower here, "
+        f"{found.higher} are higher.",
+        conditions=_conditions(found.lines),
     )
 
 
-def _claim(frame: Frame) -> Card:
-    """The paper's claim: its own rows beat the best baseline of every column."""
-    title = "Does the paper's own method win?"
-    protocol = frame.manifest.protocols[0]
-    better: dict[tuple[str, str], bool] = {}
-    worse: dict[tuple[str, str], bool] = {}
-    names = []
-    for each in frame.comparisons:
-        line = each.line
-        if each.against != BEST_BASELINE or line.protocol != protocol or not line.row.proposed:
-            continue
-        if not METRICS[line.metric].in_paper:
-            continue
-        names.append(line.row.title)
-        place = (line.dataset.dataset, line.metric)
-        sure = each.p_holm < ALPHA
-        better[place] = better.get(place, False) or (sure and each.median > 0)
-        worse[place] = worse.get(place, True) and sure and each.median < 0
-    if not better:
-        text = "The paper's own rows have no values here, or no baseline to be tested against."
-        return Card(title=title, number="—", text=text)
-    won, lost = sum(better.values()), sum(worse.values())
-    rows = " or ".join(dict.fromkeys(names))
-    every = "both" if len(set(names)) == 2 else "them"
+def _conditions(lines: Sequence[Line]) -> str:
+    """The data sets and protocols of lines."""
+    datasets = in_words(line.dataset.title for line in lines)
+    return f"{datasets}, protocol {in_words(line.protocol for line in lines)}"
+
+
+def _tested(title: str, claim: Claim) -> Card:
+    """A claim on the data sets that the paper has, as README and REPORT count it; else on those there are."""
+    claim = claim.comparable if claim.comparable.n else claim
+    if not claim.n:
+        return Card(title=title, number="—", text=claim.sentence)
     return Card(
         title=title,
-        number=f"in {won} of {len(better)} columns",
-        text=f"{rows} beats the best baseline; in {lost} the baseline beats {every}, in "
-        f"{len(better) - won - lost} it is undecided (protocol {protocol}, all data sets, p < {ALPHA:g} "
-        "after Holm's correction).",
+        number=f"in {claim.above} of {claim.n}",
+        text=f"comparisons with {claim.base} it is significantly better, in {claim.below} significantly "
+        f"worse, in {claim.undecided} undecided.",
+        conditions=claim.conditions.replace("`", ""),
     )
 
 
 def _certainty(frame: Frame, compared: Sequence[Line]) -> Card:
-    sizes = sorted({len(line.values) for line in frame.lines if line.values})
+    sizes = layout.seed_numbers(frame.lines)
     title = "How sure is that?"
     if not sizes:
         return Card(title=title, number="—", text="There are no values yet.")

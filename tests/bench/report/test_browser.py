@@ -244,8 +244,9 @@ def test_charts_are_drawn_once_they_come_near(browser: Browser, page: Path) -> N
     assert browser.run(ends) == [4] + [6] * 7
     swept = "document.querySelector('figure[data-points]')"
     assert browser.run(f"{swept}.querySelector('svg').ariaLabel").startswith("learning rate: 0.01 gives 0.7")
-    assert browser.run(f"{swept}.innerText").strip().startswith("learning rate")
+    assert browser.run(f"{swept}.querySelector('figcaption').innerText") == "learning rate 0.010"
     choose(browser, "protocol", "text")
+    browser.run("document.getElementById('curves').scrollIntoView()")
     wait(browser, f"{figures.format('curves')} > 6")
     choose(browser, "protocol", "table")
     assert browser.said == []
