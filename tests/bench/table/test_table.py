@@ -9,8 +9,6 @@ import csv
 import io
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -266,16 +264,6 @@ def test_a_record_without_the_ideal_loss_of_the_others_is_an_x(tmp_path: Path) -
     assert (row["n"], row["mean"], row["points"]) == ("0", "", "80")
     coat = table.build(tmp_path)["table1.md"].split("### ")[1]
     assert coat.count("X<sup>1</sup>") == 1 and "1. The record holds no ideal loss." in coat
-
-
-def test_the_table_needs_neither_torch_nor_data() -> None:
-    command = (
-        "import sys, bench.table; print([m for m in ('torch', 'methods', 'bench.data') if m in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", command], capture_output=True, text=True, check=True, cwd=GOLDEN.parents[3]
-    )
-    assert done.stdout.strip() == "[]"
 
 
 def test_a_seed_without_a_number_makes_no_mean_over_fewer_seeds(tmp_path: Path) -> None:

@@ -1,0 +1,39 @@
+"""What says that it needs neither torch nor data imports neither, so that a table is made in a second."""
+
+from __future__ import annotations
+
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bench
+import bench.records
+
+HEAVY = ("torch", "methods", "bench.data", "hydra", "pandas", "matplotlib")
+LIGHT = (
+    "bench",
+    "bench.table",
+    "bench.report",
+    "bench.report.plots",
+    "bench.gate",
+    "bench.study.report",
+    "bench.study.readme",
+    "bench.study.files",
+    *(f"bench.records.{module.name}" for module in pkgutil.iter_modules(bench.records.__path__)),
+)
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_a_light_module_loads_neither_torch_nor_data(module: str) -> None:
+    code = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(bench.__file__).parents[1],
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
