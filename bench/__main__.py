@@ -135,17 +135,18 @@ def run_one(config: Any, words: Sequence[str] = (), place: str = "") -> None:
         place: of the cell among those of a multirun, for the terminal: "3 of 13".
     """
     from bench import cell as cells
-    from bench.records import store
 
     runs = Path(config.results) / "runs"
     cell = cells.prepare(config, cells.load(config), words)
     name = f"{cell.method} on {cell.dataset.name}, protocol {cell.protocol.name}"
-    record = store.find(runs, cell.digest, report=lambda sentence: print(sentence, file=sys.stderr))
+    record = cells.find(cell, runs)
     if record is None:
-        store.clean(runs)
-        store.clean(runs / "groups")
+        cells.clean(runs)
+        why = cells.reason(cell, runs)
+        if why:
+            print(why, flush=True)
         if len(cell.plan.stages) > 1:
-            print(f"{place}{': ' if place else ''}{name}: {cell.describe()}", flush=True)
+            print(f"{place}{': ' if place else ''}{name}: {cells.describe(cell)}", flush=True)
         with Bar(name) as bar:
             record = cells.run(cell, runs, bar)
     else:

@@ -117,5 +117,6 @@ class Config:
     selection: str = "validation_held_out"  # bench/cell/selection.py
     engine: EngineConfig = field(default_factory=EngineConfig)
     methods: ExtraMethods = field(default_factory=ExtraMethods)
+    again: bool = False  # train anew even where the record stands; no part of its identity
     data_dir: str = "data"
     results: str = "results"

@@ -15,13 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.conventions import NO_POSITIVE
 from bench.errors import BenchError, nearest
 
 Array = Tensor | NDArray[Any]
 AnyArray = TypeVar("AnyArray", Tensor, NDArray[Any])
-
-# What a user without a positive candidate counts: (NDCG, Recall), or nothing at all.
-NO_POSITIVE: dict[str, tuple[float, float] | None] = {"skip": None, "one": (1.0, 0.0), "zero": (0.0, 0.0)}
 
 _TIE_SEED = 20  # of the candidates' order among equal scores; any number does, but always the same
 _CHUNK = 2**20  # scores worked on at once, so that extra memory stays below some 100 MB

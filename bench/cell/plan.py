@@ -75,40 +75,6 @@ class Plan:
             choices.append([own] if values is None else _near(values, own) if stage.near else values)
         yield from itertools.product(*choices)
 
-    def sizes(self) -> list[int]:
-        """Points of each stage, as far as they are known before anything is trained: an upper bound."""
-        sizes: list[int] = []
-        tried = 0
-        for stage in self.stages:
-            if not stage.lists:
-                sizes.append(min(stage.around, tried))
-                continue
-            size = 1
-            for values in stage.lists.values():
-                size *= min(len(values), 3) if stage.near else len(values)
-            size *= max(min(stage.around, tried), 1)
-            sizes.append(stage.points or size)
-            tried += sizes[-1]
-        return sizes
-
-    def trainings(self) -> list[int]:
-        """Trainings of each stage: an upper bound."""
-        found: list[int] = []
-        least = 0  # seeds that every point has by then
-        for stage, size in zip(self.stages, self.sizes(), strict=True):
-            found.append(size * (stage.seeds if stage.lists else max(stage.seeds - least, 0)))
-            least = min(least or stage.seeds, stage.seeds)
-        return found
-
-    def describe(self) -> str:
-        """The stages in words, for whoever is going to wait for them."""
-        if not self.stages:
-            return "the configured point"
-        return ", ".join(
-            f"{stage.name} {size} × {stage.seeds} seed{'s' if stage.seeds > 1 else ''}"
-            for stage, size in zip(self.stages, self.sizes(), strict=True)
-        )
-
 
 def _near(values: list[Any], own: Any) -> list[Any]:
     """A value and its neighbours in a list of numbers; other lists have no order, and are taken whole."""

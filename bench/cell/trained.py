@@ -6,14 +6,16 @@ was not. E evaluations, U users.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.engine.members import Member
+from bench.records import store
 
 Array = NDArray[Any]
 
@@ -40,6 +42,27 @@ class Trained:
 
 _SCALARS = ("validation_auc", "held_out_auc", "steps", "best", "diverged", "diagnostics", "test", "seconds")
 _GROUPS = ("losses", "per_user", "user_arrays")
+
+
+def find(
+    runs: Path, digest: str, stack: Sequence[Member], report: Callable[[str], None]
+) -> list[Trained] | None:
+    """A kept stack, or None where it is absent or damaged.
+
+    Args:
+        report: gets the sentence about a damaged one.
+
+    Raises:
+        BenchError: the store cannot be read.
+    """
+    record = store.find(runs, digest, report)
+    if record is None:
+        return None
+    try:
+        return unpacked(stack, record, store.read_arrays(runs, digest))
+    except store.DamagedRecord as error:  # since the look before
+        report(str(error))
+        return None
 
 
 def packed(trained: Sequence[Trained]) -> tuple[dict[str, Any], dict[str, Array]]:

@@ -6,9 +6,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from bench.errors import BenchError
+from bench.records.metric import METRICS
+from bench.records.record import Record
 
 
 class Bar:
@@ -54,36 +57,27 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def summary(name: str, record: dict[str, Any], folder: Path) -> str:
+def summary(name: str, record: Record, folder: Path) -> str:
     """What a cell selected and scored, in a few lines."""
-    import numpy as np
-
-    rule = record["protocol"]["no_positive"]
-    k = record["dataset"]["k"]
     point = ", ".join(
         f"{field}={value:g}" if isinstance(value, float) else f"{field}={value}"
-        for field, value in record["selected"].items()
+        for field, value in record.selected.items()
     )
-    values = {"AUC": record["test"]["auc"]}
-    values |= {
-        f"{title}@{k}": record["test"][key][rule] for title, key in (("NDCG", "ndcg"), ("Recall", "recall"))
-    }
-    if "ideal_loss" in record["test"]:
-        values["ideal loss"] = record["test"]["ideal_loss"]
-    n = len(record["seeds"])
-    scores = "  ".join(
-        f"{title} {np.mean(column):.4f}" + (f" ± {np.std(column, ddof=1):.4f}" if n > 1 else "")
-        for title, column in values.items()
-    )
+    n = len(record.seeds)
+    scores = []
+    for name_of_metric in record.metrics:
+        values = list(record.metric(name_of_metric).values())
+        spread = f" ± {np.std(values, ddof=1):.4f}" if n > 1 else ""
+        scores.append(f"{METRICS[name_of_metric].heading(record.k)} {np.mean(values):.4f}{spread}")
     lines = [
         name,
-        f"  selected  {point or 'the only point'} ({record['points']} points, "
-        f"validation AUC {np.mean(record['validation']['auc']):.4f})",
-        f"  test      {scores}  ({n} seed{'s' if n > 1 else ''})",
+        f"  selected  {point or 'the only point'} ({record.points} points, "
+        f"validation AUC {np.mean(record.validation.auc):.4f})",
+        f"  test      {'  '.join(scores)}  ({n} seed{'s' if n > 1 else ''})",
         f"  record    {folder}",
     ]
-    if record["diverged"]:
-        lines.insert(2, f"  diverged  {len(record['diverged'])} members; see the record")
+    if record.diverged:
+        lines.insert(2, f"  diverged  {len(record.diverged)} members; see the record")
     return "\n".join(lines)
 
 
@@ -118,9 +112,9 @@ class Overview:
             cell = cells.prepare(config, cells.load(config))
         except BenchError:
             return 0, False
-        if (Path(config.results) / "runs" / cell.digest / "record.json").is_file():
+        if not cell.again and (Path(config.results) / "runs" / cell.digest / "record.json").is_file():
             return 0, False
-        return cell.trainings, len(cell.plan.stages) > 1
+        return cells.trainings(cell), len(cell.plan.stages) > 1
 
     def place(self, cell: int) -> str:
         """Of a cell, from 1, among all."""

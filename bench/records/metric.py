@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# How NDCG and Recall count a test user without a positive rating: left out, as 1, as 0.
-CONVENTIONS = ("skip", "one", "zero")
+from bench.conventions import NO_POSITIVE
+
+CONVENTIONS = tuple(NO_POSITIVE)  # for test users without a positive rating
 
 
 @dataclass(frozen=True, kw_only=True)

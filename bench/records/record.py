@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from bench.errors import BenchError
 from bench.records import store
+from bench.records.fingerprint import Identity
 from bench.records.metric import METRICS
 
 
@@ -62,7 +63,7 @@ class Provenance:
     """Where, when, with what and at what cost a cell was trained; none of it determines a number here.
 
     training_seconds: of all its trainings, those that an earlier run kept included. kernels: which
-    implementation of `bench.engine` ran.
+    implementation of the engine's steps ran.
     """
 
     device: str = ""
@@ -89,7 +90,8 @@ class Record:
     its `name` where it has one. source, comparable, notes, counts: of the ratings. sweep: name of the plan.
     grid: field → values tried. points: tried for the chosen one, by whichever sweep chose it. selection:
     rule. selected: swept fields of the chosen point. seeds: (S,). test: metric → (S,) values, or convention
-    → (S,) values. diagnostics: name → (S,). diverged: trainings that were lost.
+    → (S,) values. diagnostics: name → (S,). diverged: trainings that were lost. identity: what the digest
+    is made of; None in records of an earlier version of the suite.
     """
 
     digest: str = ""
@@ -114,6 +116,7 @@ class Record:
     diagnostics: dict[str, list[float]]
     diverged: list[dict[str, Any]]
     provenance: Provenance = Provenance()
+    identity: Identity | None = None
     runs: Path | None = field(default=None, compare=False, repr=False)  # the store that it was read from
 
     # --- What is asked of it most ---
@@ -201,6 +204,8 @@ class Record:
             values["tried"] = [_of(Tried, point) for point in values["tried"]]
             values["validation"] = _of(Validation, values["validation"])
             values["provenance"] = _of(Provenance, values.get("provenance", {}))
+            identity = values.get("identity")
+            values["identity"] = _of(Identity, identity) if identity else None
             made = cls(**values, digest=digest, runs=runs)
             for group in (made.protocol, made.dataset, made.method):
                 group["name"]
@@ -218,13 +223,18 @@ def _of(kind: type[Any], values: Mapping[str, Any]) -> Any:
 # --- In the store -------------------------------------------------------------------------------------
 
 
-def write_record(runs: Path, digest: str, record: Record, arrays: Mapping[str, NDArray[Any]]) -> Record:
+def write_record(
+    runs: Path, digest: str, record: Record, arrays: Mapping[str, NDArray[Any]], replace: bool = False
+) -> Record:
     """Puts a record into the store and returns it as it stands there.
+
+    Args:
+        replace: in the place of a valid one, too; otherwise that one is kept and returned.
 
     Raises:
         BenchError: see `store.write`.
     """
-    store.write(runs, digest, record.to_json(), arrays)
+    store.write(runs, digest, record.to_json(), arrays, replace)
     return read_record(runs, digest)
 
 

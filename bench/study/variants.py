@@ -6,7 +6,6 @@ group are tested against.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,9 @@ from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
 from bench import cell as cells
-from bench import compose
 from bench.errors import BenchError, nearest
 from bench.records.metric import METRICS
-from bench.records.record import Record, find_record, read_record
+from bench.records.record import Record
 
 _ALL = "all"  # in a group: overrides of all its variants
 
@@ -128,16 +126,7 @@ def record_of(variant: Variant, overrides: Sequence[str], store: str) -> Record:
     Raises:
         BenchError: its command line is wrong, or training failed.
     """
-    words = (*variant.overrides, *overrides)
-    compose.register(words)
-    config = compose.composed(words)
-    runs = Path(config.results) / store
-    cell = cells.prepare(config, cells.load(config), words)
-    record = find_record(runs, cell.digest, report=lambda sentence: print(sentence, file=sys.stderr))
-    if record is None:
-        cells.run(cell, runs)
-        record = read_record(runs, cell.digest)
-    return record
+    return cells.record_of((*variant.overrides, *overrides), folder=store)
 
 
 def trained(

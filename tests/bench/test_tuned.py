@@ -12,7 +12,6 @@ from bench import cell as cells
 from bench import compose, tuned
 from bench.compose import groups
 from bench.records.points import Points, plain
-from bench.records.record import Record
 
 SIZES = (
     *("dataset.n_users=50", "dataset.n_items=40", "dataset.ratings_per_user=10"),
@@ -48,7 +47,7 @@ def test_a_winner_is_written_and_found_again(
     words = (*TINY, "method=ips", *SWEEP)
     config = compose.composed(words)
     ratings = cells.load(config)
-    found = Record.from_json(cells.run(cells.prepare(config, ratings, words), tmp_path / "runs"))
+    found = cells.run(cells.prepare(config, ratings, words), tmp_path / "runs")
     # A sweep of a data set that is not as its file describes it is no sweep of that data set's.
     assert tuned.main(asked(tmp_path, compose.CONF, "--sweeps", str(tmp_path / "none"))) == 0
     assert "its dataset is not as conf/dataset has it" in capsys.readouterr().out
@@ -65,7 +64,7 @@ def test_a_winner_is_written_and_found_again(
     again = compose.composed([*TINY, "method=ips", "+tuned=own/table/synthetic/ips"])
     cell = cells.prepare(again, ratings)
     assert len(cell.points) == 1
-    record = Record.from_json(cells.run(cell, tmp_path / "runs"))
+    record = cells.run(cell, tmp_path / "runs")
     assert record.points == 4
     assert record.test == found.test
     # A cell that chose nothing is no sweep, so the winner stays.
@@ -143,7 +142,7 @@ def test_a_winner_keeps_what_its_command_line_fixed(tmp_path: Path) -> None:
     compose.register()
     words = (*TINY, "method=mf", "method.loss=mse", "sweep=none", "grid.learning_rate=[0.01,0.1]")
     config = compose.composed(words)
-    record = Record.from_json(cells.run(cells.prepare(config, cells.load(config), words), tmp_path / "runs"))
+    record = cells.run(cells.prepare(config, cells.load(config), words), tmp_path / "runs")
     assert tuned.given(record) == {"loss": "mse"}
     written = OmegaConf.create(tuned.configuration(record))
     assert written.method == {"loss": "mse", "learning_rate": record.selected["learning_rate"]}

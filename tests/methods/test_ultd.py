@@ -419,8 +419,8 @@ def test_a_record_keeps_whom_it_unlearned(key: str, tmp_path: Path) -> None:
     alpha, scale, shift, loss, has, n_observed = (arrays[f"user_{name}"] for name in names)
     assert alpha.shape == (2, 30)
     np.testing.assert_allclose(alpha, 1 / (1 + np.exp(-(scale * loss + shift))), rtol=1e-5)
-    np.testing.assert_allclose(alpha.mean(1), record["diagnostics"]["alpha_mean"], rtol=1e-5)
-    np.testing.assert_allclose(has.mean(1), record["diagnostics"]["users_reached"], rtol=1e-5)
+    np.testing.assert_allclose(alpha.mean(1), record.diagnostics["alpha_mean"], rtol=1e-5)
+    np.testing.assert_allclose(has.mean(1), record.diagnostics["users_reached"], rtol=1e-5)
     np.testing.assert_array_equal(n_observed[0], np.bincount(cell.ratings.biased.users, minlength=30))
 
 

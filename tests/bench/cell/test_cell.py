@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-import bench
 from bench import cell as cells
 from bench import compose
 from bench.cell import Cell, selection
-from bench.cell.trainer import Seeds
+from bench.cell.splits import Seeds
+from bench.conventions import NO_POSITIVE
 from bench.errors import BenchError
-from bench.records import store
+from bench.records import fingerprint, store
+from bench.records.record import Record
 
 TINY = (
     *("dataset=synthetic", "dataset.n_users=50", "dataset.n_items=40", "dataset.ratings_per_user=10"),
@@ -30,10 +31,8 @@ def prepared(*overrides: str) -> Cell:
 
 
 @pytest.fixture(scope="module")
-def record(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
-    runs = tmp_path_factory.mktemp("runs")
-    cell = prepared("method=ips")
-    return cells.run(cell, runs), store.read_arrays(runs, cell.digest)
+def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
+    return cells.run(prepared("method=ips"), tmp_path_factory.mktemp("runs"))
 
 
 def test_the_points_are_the_product_of_the_grid() -> None:
@@ -52,7 +51,7 @@ def test_later_lists_replace_earlier_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    "same", ["engine.threads=2", "engine.memory_gib=3", "engine.device=cpu", "method.clip=10.0"]
+    "same", ["engine.threads=2", "engine.memory_gib=3", "engine.device=cpu", "method.clip=10.0", "again=true"]
 )
 def test_what_cannot_change_a_number_keeps_the_identity(same: str) -> None:
     assert prepared("method=ips", same).digest == prepared("method=ips").digest
@@ -70,57 +69,43 @@ def test_what_can_change_a_number_changes_the_identity(other: str) -> None:
 
 
 def test_a_change_of_code_changes_the_identity(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = prepared().digest
-    files: list[Path] = []
-    fingerprint = store.code_fingerprint
+    before = prepared("method=ips").digest
+    really = fingerprint._parsed
+    altered = "parts.py"
 
-    def spy(paths: Any) -> str:
-        files.extend(paths)
-        return fingerprint(paths)
+    def parsed(content: bytes, path: Path) -> Any:
+        return really(content + (b"\nMORE = 1\n" if path.name == altered else b""), path)
 
-    monkeypatch.setattr(store, "code_fingerprint", spy)
-    assert prepared().digest == before
-    names = {path.relative_to(Path(bench.__file__).parents[1]).as_posix() for path in files}
-    counted = {
-        "bench/cell.py",
-        "bench/cell/trainer.py",
-        "bench/cell/plan.py",
-        "bench/metrics.py",
-        "bench/engine/training.py",
-        "bench/engine/adam.py",
-    }
-    counted |= {"bench/data/synthetic.py", "bench/data/split.py", "methods/mf.py", "methods/parts.py"}
-    assert counted <= names
-    assert not names & {"bench/table.py", "bench/records/store.py", "bench/data/coat.py", "methods/ips.py"}
+    monkeypatch.setattr(fingerprint, "_parsed", parsed)
+    for altered, same in (("", True), ("parts.py", False), ("dr.py", True), ("store.py", True)):
+        monkeypatch.setattr(fingerprint, "_sources", {})
+        assert (prepared("method=ips").digest == before) == same, altered
 
 
-def test_the_record_says_everything(record: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    found, arrays = record
-    assert found["method"]["name"] == "ips" and found["dataset"]["name"] == "synthetic"
-    assert found["points"] == len(found["tried"]) == 2
-    assert found["seeds"] == [0, 1, 2]
-    assert len(found["test"]["auc"]) == len(found["test"]["ideal_loss"]) == 3
-    assert set(found["test"]["ndcg"]) == set(found["test"]["recall"]) == {"skip", "one", "zero"}
-    assert found["selected"] in [each["point"] for each in found["tried"]]
+def test_the_record_says_everything(record: Record) -> None:
+    arrays = record.arrays()
+    assert record.cell == ("table", "synthetic", "ips")
+    assert record.points == len(record.tried) == 2
+    assert record.seeds == [0, 1, 2]
+    assert len(record.metric("auc")) == len(record.metric("ideal_loss")) == 3
+    assert set(record.test["ndcg"]) == set(record.test["recall"]) == set(NO_POSITIVE)
+    assert record.selected in [each.point for each in record.tried]
     for name in ("torch", "device", "wall_seconds", "cpu_seconds", "peak_memory_mib", "commit", "finished"):
-        assert name in found["provenance"]
+        assert getattr(record.provenance, name)
     assert arrays["trial_point"].tolist() == [0, 0, 1, 1] and arrays["trial_seed"].tolist() == [0, 1, 0, 1]
     assert arrays["curve"].shape == (3, 4)  # three epochs and the start
     assert arrays["loss_prediction"].shape == (3, 4)
-    for seed, ndcg in enumerate(found["test"]["ndcg"]["skip"]):
+    for seed, ndcg in record.metric("ndcg", "skip").items():
         assert np.nanmean(arrays[f"ndcg_{seed}"]) == pytest.approx(ndcg, abs=1e-6)
         assert len(arrays[f"users_{seed}"]) == len(arrays[f"ndcg_{seed}"])
 
 
-def test_the_selected_point_has_the_best_mean_validation_auc(
-    record: tuple[dict[str, Any], dict[str, Any]],
-) -> None:
-    found, arrays = record
-    point_auc = arrays["trial_auc"].reshape(2, 2)
+def test_the_selected_point_has_the_best_mean_validation_auc(record: Record) -> None:
+    point_auc = record.arrays()["trial_auc"].reshape(2, 2)
     best = int(point_auc.mean(-1).argmax())
-    assert found["selected"] == found["tried"][best]["point"]
+    assert record.selected == record.tried[best].point
     # Its members of the selection are trained again with the others: the same numbers come out.
-    np.testing.assert_allclose(point_auc[best], found["validation"]["auc"][:2], atol=1e-6)
+    np.testing.assert_allclose(point_auc[best], record.validation.auc[:2], atol=1e-6)
 
 
 def test_only_the_oracle_looks_at_the_test_set() -> None:
@@ -161,6 +146,6 @@ def test_a_cell_whose_every_point_diverges_is_a_failure_and_no_record(tmp_path: 
 
 def test_a_point_that_diverges_is_recorded_and_not_chosen(tmp_path: Path) -> None:
     found = cells.run(prepared("grid.learning_rate=[1e30,0.05]"), tmp_path)
-    assert found["selected"]["learning_rate"] == 0.05
-    assert {(each["point"], each["seed"]) for each in found["diverged"]} == {(0, 0), (0, 1)}
-    assert "evaluation" in found["diverged"][0]["what"]
+    assert found.selected["learning_rate"] == 0.05
+    assert {(each["point"], each["seed"]) for each in found.diverged} == {(0, 0), (0, 1)}
+    assert "evaluation" in found.diverged[0]["what"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from bench import cell as cells
 from bench import compose
 from bench.cell import Cell
 from bench.cell import plan as sweep
+from bench.cell.progress import sizes
 from bench.cell.trainer import Trainer
 from bench.config import StageConfig
 from bench.engine.members import Member
 from bench.errors import BenchError, Sliced
 from bench.records import store
+from bench.records.record import Provenance, Record
 
 TINY = (
     *("dataset=synthetic", "dataset.n_users=50", "dataset.n_items=40", "dataset.ratings_per_user=10"),
@@ -61,7 +64,7 @@ def test_later_stages_go_around_the_best_points() -> None:
     assert found.points(first, []) == [(0, 1), (1, 1), (2, 1)]
     # (2, 1) is there already.
     assert found.points(second, [(2, 1), (0, 1), (1, 1)]) == [(2, 2), (2, 3), (2, 4)]
-    assert found.sizes() == [3, 4]
+    assert sizes(found) == [3, 4]
 
 
 def test_neighbours_are_the_next_values_of_a_list() -> None:
@@ -97,7 +100,7 @@ def test_a_stage_of_given_size_gets_it_whatever_the_lists(lengths: list[int], ar
     assert not set(new) & set(known)
     assert new == found.points(found.stages[1], known)
     if there >= size:
-        assert sum(found.sizes()) == 8 + size
+        assert sum(sizes(found)) == 8 + size
 
 
 def test_the_papers_plan_gives_every_row_as_many_points() -> None:
@@ -142,16 +145,16 @@ def test_a_plan_that_cannot_be_meant_is_refused(stage: StageConfig, said: str) -
 # --- Running ----------------------------------------------------------------------------------------
 
 
-def comparable(record: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in record.items() if name != "provenance"}
+def comparable(record: Record) -> Record:
+    return replace(record, provenance=Provenance())
 
 
 def test_a_staged_sweep_keeps_every_training_and_confirms_the_best(tmp_path: Path) -> None:
     cell = prepared(*STAGED, "method=eib")
     record = cells.run(cell, tmp_path)
     arrays = store.read_arrays(tmp_path, cell.digest)
-    assert [stage["tried"] for stage in record["plan"]] == [6, 5, 2, 3]
-    assert record["points"] == len(record["tried"]) == 13
+    assert [stage.tried for stage in record.plan] == [6, 5, 2, 3]
+    assert record.points == len(record.tried) == 13
     stages = arrays["trial_stage"].tolist()
     assert [stages.count(number) for number in range(4)] == [6, 5, 2, 3 * 2]  # seed 0 was there
     trained = {
@@ -159,13 +162,13 @@ def test_a_staged_sweep_keeps_every_training_and_confirms_the_best(tmp_path: Pat
     }
     assert len(trained) == len(stages)
     # The winner is one of those with three seeds, and the best of them.
-    confirmed = [each for each in record["tried"] if each["seeds"] == 3]
+    confirmed = [each for each in record.tried if each.seeds == 3]
     assert len(confirmed) == 3
-    best = max(confirmed, key=lambda each: each["held_out_auc"])
-    assert record["selected"] == best["point"]
-    for each in record["tried"]:
-        mine = arrays["trial_point"] == record["tried"].index(each)
-        assert arrays["trial_held_out"][mine].mean() == pytest.approx(each["held_out_auc"])
+    best = max(confirmed, key=lambda each: each.held_out_auc or 0.0)
+    assert record.selected == best.point
+    for each in record.tried:
+        mine = arrays["trial_point"] == record.tried.index(each)
+        assert arrays["trial_held_out"][mine].mean() == pytest.approx(each.held_out_auc)
 
 
 class _Killed(Exception):
@@ -235,6 +238,6 @@ def test_progress_counts_up_to_what_was_planned(tmp_path: Path) -> None:
     cells.run(cell, tmp_path, lambda *state: told.append(state))
     done = [each[0] for each in told]
     assert done == sorted(done)
-    assert told[-1][0] == told[-1][1] <= cell.trainings
+    assert told[-1][0] == told[-1][1] <= cells.trainings(cell)
     assert [each[2] for each in told if each[2] == "final"]
     assert any(each[3] is not None and each[3] > 0 for each in told)

@@ -67,7 +67,7 @@ FAULTS = {
         ("mf ndcg", "item_mean ndcg"),
     ),
     "it_trains_on_the_test_ratings": Fault(
-        "bench/cell/trainer.py",
+        "bench/cell/splits.py",
         "triple([each.train for each in splits])",
         "triple([each.test for each in splits])",
         "mf,mf_combine",

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bench import cell as cells
 from bench import compose, metrics, reproduce
-from bench.cell import trainer
+from bench.cell import splits
 from bench.data.split import Split, split
 from bench.engine.part import minimise
 from bench.errors import BenchError
@@ -128,7 +128,7 @@ def test_a_leak_of_the_test_ratings_is_caught(
         found = split(*arguments)  # type: ignore[arg-type]
         return Split(found.test, found.validation, found.test)
 
-    monkeypatch.setattr(trainer, "split", leaking)
+    monkeypatch.setattr(splits, "split", leaking)
     assert status() == 1
     assert "mf_combine auc" in failing(tmp_path, baseline)  # which is better than it was
 

@@ -1,0 +1,94 @@
+"""What a trained member is measured by on its seed's test ratings.
+
+U users, I items, N_t test ratings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bench.conventions import NO_POSITIVE
+from bench.data.ratings import Truth
+from bench.engine.method import Method
+from bench.engine.sampling import Pairs
+from bench.metrics import Ranking, auc, summarise
+
+_CELLS = 2**20  # pairs of all of D that are scored at once
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Of one member.
+
+    metrics: "auc" and, of generated data, "ideal_loss", each a number; "ndcg" and "recall", each convention →
+    number. users: the test users, sorted. per_user: metric → their values, NaN without a positive rating.
+    user_arrays: what is known about every user, name → (U,).
+    """
+
+    metrics: dict[str, Any]
+    users: NDArray[np.int64]
+    per_user: dict[str, NDArray[np.float32]]
+    user_arrays: dict[str, NDArray[np.float32]]
+
+
+def measure(
+    method: Method, ratings: tuple[Tensor, Tensor, NDArray[np.bool_]], k: int, truth: Truth | None
+) -> Measured:
+    """Measures a method of one member.
+
+    Args:
+        ratings: users and items (N_t,) on the method's device, and labels.
+        k: cut-off of NDCG and Recall.
+        truth: of generated data: the ideal loss is measured too, and each user's selection strength kappa is
+            among the users' arrays.
+    """
+    users, items, labels = ratings
+    with torch.no_grad():
+        scores = method.score(Pairs(users[None], items[None]))[0]
+        arrays = method.user_arrays()
+    user_arrays = {name: value[0].cpu().numpy().astype(np.float32) for name, value in arrays.items()}
+    ranking = Ranking(users, labels, k)
+    ndcg, recall = ranking.per_user(scores)
+    metrics: dict[str, Any] = {"auc": float(auc(scores, labels)), "ndcg": {}, "recall": {}}
+    for convention in NO_POSITIVE:
+        for name, value in zip(("ndcg", "recall"), summarise(ndcg, recall, convention), strict=True):
+            metrics[name][convention] = float(value)
+    if truth is not None:
+        metrics["ideal_loss"] = ideal_loss(method, truth.labels)
+        user_arrays["kappa"] = truth.selection_strength.astype(np.float32)
+    per_user = {name: values.cpu().numpy() for name, values in (("ndcg", ndcg), ("recall", recall))}
+    return Measured(
+        metrics,
+        ranking.user_ids,
+        {name: values.astype(np.float32) for name, values in per_user.items()},
+        user_arrays,
+    )
+
+
+def ideal_loss(method: Method, labels: NDArray[np.uint8]) -> float:
+    """L_ideal of the paper's "Problem Setup": the mean pointwise loss over all of D.
+
+    Cross-entropy of the predicted probabilities, whatever loss the method trains with.
+
+    Args:
+        labels: (U, I) of every pair.
+    """
+    n_users, n_items = labels.shape
+    device = method.device
+    total = 0.0
+    rows = max(1, _CELLS // n_items)
+    for start in range(0, n_users, rows):
+        truth = torch.from_numpy(labels[start : start + rows]).to(device, torch.float64)
+        users = torch.arange(start, start + len(truth), device=device)
+        users = users.repeat_interleave(n_items)[None]
+        items = torch.arange(n_items, device=device).repeat(len(truth))[None]
+        with torch.no_grad():
+            p = method.score(Pairs(users, items))[0].double().clamp(1e-7, 1 - 1e-7)
+        total += float(torch.nn.functional.binary_cross_entropy(p, truth.flatten(), reduction="sum"))
+    return total / (n_users * n_items)

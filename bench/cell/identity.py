@@ -1,0 +1,116 @@
+"""What a cell's digest is made of: the fields, the data and the code that can change its numbers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import methods
+from bench.cell.spec import Setting
+from bench.engine.members import Member
+from bench.files import CHECKOUT
+from bench.records.fingerprint import Code, Identity
+
+_HERE = Path(__file__).parent
+# Rooms and files of `bench` and `methods` whose code can change no number: a new version of them leaves all
+# records valid. What the configuration says is in the identity itself; data sets' and methods' own files are
+# entries of the closure, so that the registries that find them need not be in it.
+_SILENT = (
+    *("bench.records", "bench.command", "bench.compose"),
+    *("bench.config", "bench.errors", "bench.files"),
+    "bench.cell.identity",
+    *("bench.__init__", "bench.cell.__init__", "bench.data.__init__", "methods.__init__"),
+)
+# Entries of the closure beside the method and the data set: of a stack of trainings, and of a whole cell.
+_STACK = {"trainer": _HERE / "trainer.py"}
+_CELL = {"search": _HERE / "search.py", "record": _HERE / "record.py"}
+
+_UNSEEN = ("device", "threads", "memory_gib")  # fields of the engine that change no number
+# Fields of a data set that say what to try, not what a training comes to.
+_OF_SWEEPS = (
+    *("title", "untuned_sweep", "screening_seeds", "selection_seeds"),
+    *("quick_grid", "shared_grid", "common_grid"),
+)
+
+
+def of_cell(setting: Setting, choices: dict[str, Any]) -> Identity:
+    """The identity of a cell's record.
+
+    Args:
+        choices: what a cell has beside its setting: its configured point, plan, seeds, rule of selection.
+
+    Raises:
+        BenchError: a file of the code cannot be read or parsed.
+    """
+    return Identity(
+        config={**_configuration(setting), **choices},
+        data=setting.ratings.checksum,
+        code=fingerprint(_CELL, setting.method, setting.dataset.name),
+    )
+
+
+def stack_code(setting: Setting) -> str:
+    """Fingerprint of the code that trains stacks.
+
+    Raises:
+        BenchError: a file of the code cannot be read or parsed.
+    """
+    return fingerprint(_STACK, setting.method, setting.dataset.name)
+
+
+def of_stack(setting: Setting, code: str, members: Sequence[Member], look_at_test: bool) -> Identity:
+    """The identity of a stack of trainings. code: see `stack_code`."""
+    points = [{"seed": member.seed, "config": vars(member.config)} for member in members]
+    return Identity(
+        config={**_configuration(setting), "members": points, "look_at_test": look_at_test},
+        data=setting.ratings.checksum,
+        code=code,
+    )
+
+
+def _configuration(setting: Setting) -> dict[str, Any]:
+    """The fields that can change what a training comes to."""
+    dataset, engine = vars(setting.dataset), vars(setting.engine)
+    return {
+        "protocol": vars(setting.protocol),
+        "dataset": {name: value for name, value in dataset.items() if name not in _OF_SWEEPS},
+        "method": setting.method,
+        "engine": {name: value for name, value in engine.items() if name not in _UNSEEN},
+    }
+
+
+# --- Code -------------------------------------------------------------------------------------------
+
+
+def fingerprint(entries: dict[str, Path], method: str, dataset: str) -> str:
+    """Of the code that some entries, a method and a data set run."""
+    return _code(method).fingerprint(_roles(entries, method, dataset))
+
+
+def closure(method: str, dataset: str) -> set[Path]:
+    """The files that can change a number of a cell."""
+    return _code(method).closure(_roles(_CELL, method, dataset).values())
+
+
+def _code(method: str) -> Code:
+    return Code((CHECKOUT, _file(method).parent), is_silent)
+
+
+def _roles(entries: dict[str, Path], method: str, dataset: str) -> dict[str, Path]:
+    return {**entries, "method": _file(method), "dataset": CHECKOUT / "bench" / "data" / f"{dataset}.py"}
+
+
+def _file(method: str) -> Path:
+    module = sys.modules[methods.get(method).__module__]
+    assert module.__file__ is not None
+    return Path(module.__file__)
+
+
+def is_silent(path: Path) -> bool:
+    """Whether a file of the suite can change no number."""
+    if not path.is_relative_to(CHECKOUT):
+        return False
+    module = ".".join(path.relative_to(CHECKOUT).with_suffix("").parts)
+    return any(module == name or module.startswith(f"{name}.") for name in _SILENT)

@@ -1,0 +1,99 @@
+"""The splits of a cell's seeds, with labels, on the device.
+
+S seeds; N observed ratings; N_A, N_v, N_t unbiased ratings of a seed's A, validation and test part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bench.cell.spec import Setting
+from bench.data.split import Split, split
+from bench.engine.members import Member
+from bench.engine.sampling import TrainingData
+from bench.engine.training import Validation
+from bench.errors import BenchError
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The splits of seeds 0 .. S - 1 with labels, on the device; see `Split`."""
+
+    training: TrainingData  # of no member in particular
+    validation: Validation
+    test: list[tuple[Tensor, Tensor, NDArray[np.bool_]]]  # users, items (N_t,) and labels of each seed
+
+    @classmethod
+    def of(cls, cell: Setting, device: torch.device, dtype: torch.dtype) -> Seeds:
+        """Splits and binarises the cell's ratings.
+
+        Raises:
+            BenchError: a seed's validation or test ratings have one class only.
+        """
+        ratings, protocol = cell.ratings, cell.protocol
+        unbiased, threshold = ratings.unbiased, cell.dataset.threshold
+        labels = unbiased.values >= threshold
+        splits: list[Split] = [
+            split(len(unbiased), seed, protocol.unbiased_train, protocol.unbiased_validation)
+            for seed in range(cell.seeds)
+        ]
+
+        def moved(values: NDArray[Any]) -> Tensor:
+            # A copy: the loaders' arrays are not to be written to.
+            tensor = torch.tensor(values, device=device)
+            return tensor.to(dtype) if tensor.dtype in (torch.bool, torch.float32) else tensor
+
+        def stacked(values: NDArray[Any], rows: list[NDArray[np.int64]]) -> Tensor:
+            return moved(np.stack([values[each] for each in rows]))
+
+        def triple(rows: list[NDArray[np.int64]]) -> tuple[Tensor, Tensor, Tensor]:
+            return (
+                stacked(unbiased.users, rows),
+                stacked(unbiased.items, rows),
+                stacked(labels, rows),
+            )
+
+        for seed, each in enumerate(splits):
+            for part in ("validation", "test"):
+                found = labels[getattr(each, part)]
+                if found.all() or not found.any():
+                    which = "positive" if found.all() else "negative"
+                    raise BenchError(
+                        f"The {part} ratings of seed {seed} are all {which} at "
+                        f"dataset.threshold={threshold:g}, so no AUC can be measured: choose another one."
+                    )
+        a_users, a_items, a_labels = triple([each.train for each in splits])
+        truth = ratings.truth
+        training = TrainingData(
+            n_users=ratings.n_users,
+            n_items=ratings.n_items,
+            seeds=tuple(range(cell.seeds)),
+            seed_row=torch.arange(cell.seeds, device=device),
+            users=moved(ratings.biased.users),
+            items=moved(ratings.biased.items),
+            labels=moved(ratings.biased.values >= threshold),
+            unbiased_users=a_users,
+            unbiased_items=a_items,
+            unbiased_labels=a_labels,
+            propensity=None if truth is None else moved(truth.propensity),
+        )
+        test = [
+            (moved(unbiased.users[each.test]), moved(unbiased.items[each.test]), labels[each.test])
+            for each in splits
+        ]
+        return cls(training, Validation(*triple([each.validation for each in splits])), test)
+
+    def of_members(self, members: Sequence[Member]) -> tuple[TrainingData, Validation]:
+        """What a stack of members trains on and is stopped by."""
+        rows = torch.tensor([member.seed for member in members], device=self.training.seed_row.device)
+        training = self.training.take(rows)
+        seeds = torch.tensor(training.seeds, device=rows.device)
+        v = self.validation
+        return training, Validation(v.users[seeds], v.items[seeds], v.labels[seeds])

@@ -1,0 +1,213 @@
+"""A cell's record is found or trained, anew where that is asked for, and one line says why."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bench
+from bench import cell as cells
+from bench import compose
+from bench.cell import Cell, identity, lookup
+from bench.cell import trained as kept
+from bench.cell.trainer import Trainer
+from bench.engine.members import Member
+from bench.errors import BenchError
+from bench.records import store
+from bench.records.record import Provenance, Record, read_record
+
+TINY = (
+    *("dataset=synthetic", "dataset.n_users=50", "dataset.n_items=40", "dataset.ratings_per_user=10"),
+    *("dataset.unbiased_per_user=20", "engine.max_epochs=2", "seeds=2", "dataset.selection_seeds=2"),
+    "method.learning_rate=0.05",
+)
+
+
+def prepared(*overrides: str) -> Cell:
+    compose.register()
+    config = compose.composed([*TINY, *overrides])
+    return cells.prepare(config, cells.load(config))
+
+
+def record_of(runs: Path, *overrides: str) -> tuple[Record, list[str]]:
+    said: list[str] = []
+    return cells.record_of([*TINY, *overrides], runs, report=said.append), said
+
+
+def test_a_record_of_a_real_run_comes_back_as_it_was_made(tmp_path: Path) -> None:
+    cell = prepared("method=ips", "grid.clip=[5,10]")
+    made = cells.run(cell, tmp_path)
+    assert read_record(tmp_path, cell.digest) == made
+    assert type(made).from_json(made.to_json(), made.digest) == made
+    # As a document, it is the one that is on the disk.
+    assert made.to_json() == json.loads((tmp_path / cell.digest / "record.json").read_bytes())["record"]
+    assert made.identity is not None and made.identity.digest == cell.digest == made.digest
+    assert made.identity.config["base"]["clip"] == cell.base["clip"]
+    assert made.provenance.kernels == "torch" and made.provenance.torch and made.provenance.numpy
+
+
+def test_kept_stacks_come_back_to_the_last_bit(tmp_path: Path) -> None:
+    cell = prepared("method=ultd_jl")
+    stack = [Member(0, seed, cell.points[0]) for seed in range(2)]
+    trained = Trainer(cell).train_stack(stack, True, lambda n: None)
+    store.write(tmp_path, "0" * 20, *kept.packed(trained))
+    back = kept.find(tmp_path, "0" * 20, stack, pytest.fail)
+    assert back is not None and kept.find(tmp_path, "1" * 20, stack, pytest.fail) is None
+    for one, other in zip(trained, back, strict=True):
+        for field in dataclasses.fields(one):
+            mine, theirs = getattr(one, field.name), getattr(other, field.name)
+            if field.name in ("losses", "per_user", "user_arrays"):
+                assert mine.keys() == theirs.keys() and mine
+                for name in mine:
+                    np.testing.assert_array_equal(mine[name], theirs[name])
+            elif isinstance(mine, np.ndarray):
+                np.testing.assert_array_equal(mine, theirs)
+            else:
+                assert mine == theirs, field.name
+
+
+def test_the_users_true_selection_strength_is_in_the_arrays(tmp_path: Path) -> None:
+    cell = prepared("method=mf")
+    kappa = cells.run(cell, tmp_path).arrays()["user_kappa"]
+    assert cell.ratings.truth is not None
+    np.testing.assert_array_equal(kappa, np.tile(cell.ratings.truth.selection_strength, (2, 1)))
+    assert np.ptp(kappa) > 0
+
+
+# --- Found or trained -------------------------------------------------------------------------------
+
+
+def test_a_cell_is_trained_once(tmp_path: Path) -> None:
+    first, said = record_of(tmp_path, "method=ips")
+    assert said == []
+    second, said = record_of(tmp_path, "method=ips")
+    assert second == first and said == []
+
+
+def test_again_trains_anew_and_comes_to_the_same_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = record_of(tmp_path, "method=ips")
+    stacks: list[int] = []
+    training = Trainer._train_stack
+
+    def counted(self: Trainer, stack: list[Member], *rest: object) -> object:
+        stacks.append(len(stack))
+        return training(self, stack, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Trainer, "_train_stack", counted)
+    again, said = record_of(tmp_path, "method=ips", "again=true")
+    assert said == ["ips on synthetic, protocol table, is trained again, as again=true asks for."]
+    assert sum(stacks) > 0  # nothing was taken from the stacks that are kept
+    assert again.digest == first.digest
+    assert again.provenance.finished >= first.provenance.finished
+    assert dataclasses.replace(again, provenance=Provenance()) == dataclasses.replace(
+        first, provenance=Provenance()
+    )
+    assert read_record(tmp_path, first.digest).provenance == again.provenance != first.provenance
+    assert "again" not in again.provenance.command
+
+
+def test_why_a_cell_is_trained_names_the_fields(tmp_path: Path) -> None:
+    first, _ = record_of(tmp_path, "method=ips")
+    _, said = record_of(tmp_path, "method=ips", "method.clip=7", "engine.patience=3")
+    assert said == [
+        f"ips on synthetic, protocol table, is trained although its record {first.digest} is there: that one "
+        f"is of another configuration (engine.patience={first.engine['patience']}, not 3; "
+        f"method.clip={first.method['clip']}, not 7.0)."
+    ]
+    assert record_of(tmp_path, "method=mf")[1] == []
+    assert record_of(tmp_path, "method=ips", "protocol=text")[1] == []
+
+
+def test_the_nearest_record_is_named(tmp_path: Path) -> None:
+    record_of(tmp_path, "method=ips", "method.clip=7", "engine.patience=3")
+    near, _ = record_of(tmp_path, "method=ips", "engine.patience=3")
+    record_of(tmp_path, "method=ips", "dataset.data_seed=4")
+    _, said = record_of(tmp_path, "method=ips")
+    assert len(said) == 1 and near.digest in said[0] and "clip" not in said[0]
+
+
+def test_other_data_and_other_code_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record_of(tmp_path, "method=ips")
+    _, (said,) = record_of(tmp_path, "method=ips", "dataset.data_seed=4")
+    assert "that one is of other data and another configuration (dataset.data_seed=0, not 4)" in said
+    monkeypatch.setattr(identity, "fingerprint", lambda *_: "another")
+    _, (said,) = record_of(tmp_path, "method=ips")
+    assert said.endswith("that one is of other code.")
+
+
+def test_a_record_of_an_earlier_version_of_the_suite_is_named(tmp_path: Path) -> None:
+    first, _ = record_of(tmp_path / "new", "method=ips")
+    document = first.to_json()
+    del document["identity"]
+    store.write(tmp_path / "old", "a" * 20, document, first.arrays())
+    _, (said,) = record_of(tmp_path / "old", "method=ips")
+    assert said.endswith(f"its record {'a' * 20} is there: that one is of an earlier version of the suite.")
+
+
+def test_a_damaged_record_is_told_and_trained_again(tmp_path: Path) -> None:
+    first, _ = record_of(tmp_path, "method=ips")
+    file = tmp_path / first.digest / "record.json"
+    file.write_bytes(file.read_bytes().replace(b'"IPS"', b'"SPI"'))
+    again, said = record_of(tmp_path, "method=ips")
+    assert again.test == first.test
+    assert len(said) == 1 and "does not match its checksum" in said[0]
+
+
+def test_a_record_of_another_torch_is_used_and_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookup, "_told", set())
+    first, _ = record_of(tmp_path, "method=ips")
+    old = dataclasses.replace(first, provenance=Provenance(torch="1.0.0"))
+    store.write(tmp_path, first.digest, old.to_json(), first.arrays(), replace=True)
+    found, said = record_of(tmp_path, "method=ips")
+    assert found.provenance.torch == "1.0.0" and found.test == first.test
+    assert len(said) == 1 and "PyTorch 1.0.0" in said[0] and first.digest in said[0]
+    assert record_of(tmp_path, "method=ips")[1] == []
+
+
+def test_a_wrong_override_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="did you mean 'ips'"):
+        record_of(tmp_path, "method=ipz")
+
+
+def test_ratings_are_read_once_in_a_process() -> None:
+    compose.register()
+    one, other = (compose.composed([*TINY, f"seeds={n}"]) for n in (2, 3))
+    assert cells.load(one) is cells.load(other)
+    assert cells.load(compose.composed([*TINY, "dataset.data_seed=5"])) is not cells.load(one)
+
+
+# --- From Python ------------------------------------------------------------------------------------
+
+API = """
+import sys, bench
+assert not {"torch", "methods", "hydra", "bench.data", "bench.cell"} & set(sys.modules)
+overrides = sys.argv[1:]
+record = bench.run(overrides)
+steps, auc = record.curves()
+assert auc.shape == (2, len(steps))
+assert sorted(record.metric("ndcg")) == record.seeds == [0, 1]
+print(record.digest, record.mean("ndcg"), record.provenance.finished)
+assert bench.run(overrides) == record
+"""
+
+
+def test_the_python_interface_trains_and_then_finds(tmp_path: Path) -> None:
+    words = [*TINY, "method=ips", f"results={tmp_path}"]
+    root = Path(bench.__file__).parents[1]
+    answers = [
+        subprocess.run([sys.executable, "-c", API, *words], cwd=root, capture_output=True, text=True)
+        for _ in range(2)
+    ]
+    assert [answer.returncode for answer in answers] == [0, 0], answers[0].stderr
+    assert answers[0].stdout == answers[1].stdout != ""
+    assert store.digests(tmp_path / "runs") == [answers[0].stdout.split()[0]]
