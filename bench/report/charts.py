@@ -30,7 +30,7 @@ class Block:
     cells: list[CellDetails]
 
 
-def blocks(cells: Iterable[CellDetails]) -> list[Block]:
+def chart_blocks(cells: Iterable[CellDetails]) -> list[Block]:
     """Cells by protocol and data set, in the table's order."""
     found: dict[tuple[str, str], Block] = {}
     for cell in cells:
@@ -62,7 +62,7 @@ class CurveBlock:
 def curve_blocks(frame: Frame, cells: Sequence[CellDetails]) -> list[CurveBlock]:
     """The data sets that have curves."""
     found = []
-    for block in blocks(cell for cell in cells if cell.traces.curves):
+    for block in chart_blocks(cell for cell in cells if cell.traces.curves):
         low, high = curve_limits([curve for cell in block.cells for curve in cell.traces.curves])
         kept = {cell.digest: kept_auc(cell.traces.curves) for cell in block.cells}
         reference = next(

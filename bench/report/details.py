@@ -25,8 +25,8 @@ from bench.table.files import OWN_FOLDER, PUBLISHED_FOLDER
 from bench.table.frame import Frame
 from bench.table.lines import Line
 
-HELD_OUT = "held_out_auc"
-CRITERION_TITLES = {HELD_OUT: "held-out validation AUC", "validation_auc": "validation AUC"}
+_HELD_OUT = "held_out_auc"
+CRITERION_TITLES = {_HELD_OUT: "held-out validation AUC", "validation_auc": "validation AUC"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class CellDetails:
     record: Record | None
     traces: Traces
     points: Points
-    criterion: str = HELD_OUT
+    criterion: str = _HELD_OUT
 
     @property
     def digest(self) -> str:
@@ -101,7 +101,7 @@ def read_cell_details(line: Line, results: Path, kept: Traces | None = None) -> 
         record=record,
         traces=traces,
         points=Points.of_record(record) if own else swept_points(results / "sweep", line),
-        criterion=CRITERIA.get(record.selection, HELD_OUT) if own else HELD_OUT,
+        criterion=CRITERIA.get(record.selection, _HELD_OUT) if own else _HELD_OUT,
     )
 
 

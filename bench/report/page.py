@@ -27,7 +27,7 @@ from bench.command.main import main as command
 from bench.files import write_all
 from bench.records.metric import METRICS
 from bench.report.charts import (
-    blocks,
+    chart_blocks,
     curve_blocks,
     curve_data,
     points_data,
@@ -37,7 +37,7 @@ from bench.report.charts import (
 )
 from bench.report.details import CRITERION_TITLES, CellDetails, read_cells, window
 from bench.report.forest import forests
-from bench.report.traces import STATISTICS, USERS, Traces, trace_files
+from bench.report.traces import DRAWN_USERS, STATISTICS, Traces, trace_files
 from bench.report.verdict import cards, heat
 from bench.table import PAPER, layout, load_results
 from bench.table import html as table_html
@@ -97,10 +97,10 @@ def page_text(frame: Frame, cells: Sequence[CellDetails], limit: float = _LIMIT)
         "reading": layout.reading(frame),
         "forests": forests(frame),
         "curves": curve_blocks(frame, cells),
-        "sweeps": blocks(cell for cell in cells if len(cell.tried) > 1),
+        "sweeps": chart_blocks(cell for cell in cells if len(cell.tried) > 1),
         "rates": [cell for cell in cells if cell.traces.rates is not None],
         "filters": _filters(frame),
-        "users": USERS,
+        "users": DRAWN_USERS,
     }
     text = templates.get_template("page.html").render(known)
     data = _chart_data(cells)

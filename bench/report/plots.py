@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from bench.command.main import main as command
 from bench.errors import BenchError, nearest
 from bench.records.metric import METRICS
-from bench.report.charts import Block, CurveBlock, blocks, curve_blocks, sensitivities
+from bench.report.charts import Block, CurveBlock, chart_blocks, curve_blocks, sensitivities
 from bench.report.details import CRITERION_TITLES, CellDetails, read_cells
 from bench.report.traces import STATISTICS
 from bench.table import layout, load_results
@@ -64,9 +64,9 @@ def drawings(frame: Frame, cells: Sequence[CellDetails]) -> dict[str, Callable[[
     found |= {f"forest-{place}": partial(forest, frame, some) for place, some in compared.items()}
     for curved in curve_blocks(frame, cells):
         found[f"curves-{_place(curved.block)}"] = partial(curves, frame, curved)
-    for block in blocks(cell for cell in cells if len(cell.tried) > 1):
+    for block in chart_blocks(cell for cell in cells if len(cell.tried) > 1):
         found[f"sensitivity-{_place(block)}"] = partial(sensitivity, block)
-    for block in blocks(cell for cell in cells if cell.traces.rates is not None):
+    for block in chart_blocks(cell for cell in cells if cell.traces.rates is not None):
         found[f"rates-{_place(block)}"] = partial(rates, block)
     return found
 

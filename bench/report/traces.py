@@ -22,14 +22,14 @@ from bench.files import csv_text, read_csv
 from bench.records.record import Validation
 
 Floats = NDArray[np.float64]
-Part = TypeVar("Part")
+_Entry = TypeVar("_Entry")
 
 _WRITER = "python -m bench.report"
 CURVES_FILE, RATES_FILE = "curves.csv.gz", "rates.csv.gz"
 CURVES_HEADER = ("cell", "seed", "kept_step", "kept_auc", "steps", "auc")
 RATES_HEADER = ("cell", "statistic", "users", "rho", "values", "alpha")
-EVALUATIONS = 40  # of a cell's curves that are kept
-USERS = 400  # of a scatter plot that are kept
+DRAWN_EVALUATIONS = 40  # of a cell's curves that are kept
+DRAWN_USERS = 400  # of a scatter plot that are kept
 QUANTILES = (0.1, 0.5, 0.9)
 
 # What a user is known for, beside the unlearning rate: title, and whether its axis is logarithmic.
@@ -142,13 +142,13 @@ def _length(curve: Floats) -> int:
 
 
 def _evaluations(lengths: Sequence[int]) -> list[int]:
-    """At most `EVALUATIONS` indices, the closer to each other the more seeds were still training."""
+    """At most `DRAWN_EVALUATIONS` indices, the closer to each other the more seeds were still training."""
     longest = max(lengths, default=0)
     running = np.array([sum(length > place for length in lengths) for place in range(longest)])
-    if longest <= EVALUATIONS:
+    if longest <= DRAWN_EVALUATIONS:
         return list(range(longest))
     passed = np.cumsum(running)
-    wanted = np.linspace(passed[0], passed[-1], EVALUATIONS)
+    wanted = np.linspace(passed[0], passed[-1], DRAWN_EVALUATIONS)
     return sorted({int(place) for place in np.searchsorted(passed, wanted)})
 
 
@@ -189,7 +189,7 @@ def _scatter(values: Floats, alpha: Floats, *, log: bool) -> Scatter | None:
         return None
     xs, ys = values[known], alpha[known]
     rho = float(np.corrcoef(rankdata(xs), rankdata(ys))[0, 1]) if np.ptp(ys) > 0 else math.nan
-    drawn = np.argsort(xs, kind="stable")[spaced(len(xs), USERS)]
+    drawn = np.argsort(xs, kind="stable")[spaced(len(xs), DRAWN_USERS)]
     return Scatter(
         users=len(xs),
         rho=round(rho, 4),
@@ -256,8 +256,8 @@ def read_traces(folder: Path) -> dict[str, Traces]:
 
 
 def _read(
-    file: Path, header: Sequence[str], parse: Callable[[list[dict[str, str]]], dict[str, Part]]
-) -> dict[str, Part]:
+    file: Path, header: Sequence[str], parse: Callable[[list[dict[str, str]]], dict[str, _Entry]]
+) -> dict[str, _Entry]:
     if not file.is_file():
         return {}
     try:

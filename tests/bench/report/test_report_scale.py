@@ -51,6 +51,7 @@ def record(
         "engine": {"device": "auto", "dtype": "float32", "max_epochs": 500, "patience": 20},
         "grid": {name: [0.01, 0.05] for name in names},
         "selection": "validation_auc",
+        "selected": {},
         "tried": [
             {
                 "point": {name: float(value) for name, value in zip(names, values, strict=True)},

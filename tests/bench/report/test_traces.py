@@ -16,9 +16,9 @@ from bench.files import write_all
 from bench.records.record import Validation
 from bench.report.traces import (
     CURVES_FILE,
-    EVALUATIONS,
+    DRAWN_EVALUATIONS,
+    DRAWN_USERS,
     RATES_FILE,
-    USERS,
     Curve,
     Rates,
     Scatter,
@@ -63,9 +63,9 @@ def test_long_curves_are_thinned_with_both_ends_and_denser_where_more_seeds_trai
     kept = validation([0.7] * 10, [0] * 10)
     found = curves_of(np.arange(1000.0), curves, range(10), kept)
     steps = found[0].steps
-    assert len(steps) <= EVALUATIONS and (steps[0], steps[-1]) == (0, 999)
+    assert len(steps) <= DRAWN_EVALUATIONS and (steps[0], steps[-1]) == (0, 999)
     early = sum(step < 100 for step in steps)
-    assert early > EVALUATIONS / 3  # evenly thinned it would be a tenth of them
+    assert early > DRAWN_EVALUATIONS / 3  # evenly thinned it would be a tenth of them
     assert all(curve.steps == steps[:early] for curve in found[1:])
 
 
@@ -98,13 +98,13 @@ def test_the_true_strength_of_selection_counts_without_its_sign() -> None:
 
 
 def test_rates_are_described_over_all_users_and_drawn_of_some() -> None:
-    n = 5 * USERS
+    n = 5 * DRAWN_USERS
     observed, alpha = np.arange(1.0, n + 1), np.linspace(0.2, 0.1, n)
     rates = rates_of({"alpha": np.stack([alpha] * 3), "n_observed": np.stack([observed] * 3)})
     assert rates is not None and rates.users == n
     assert rates.quantiles == pytest.approx((0.11, 0.15, 0.19), abs=1e-4)
     scatter = rates.scatters["n_observed"]
-    assert (scatter.users, len(scatter.values), scatter.rho) == (n, USERS, -1)
+    assert (scatter.users, len(scatter.values), scatter.rho) == (n, DRAWN_USERS, -1)
     assert (scatter.values[0], scatter.values[-1]) == (1, n)
 
 
