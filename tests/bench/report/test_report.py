@@ -264,3 +264,35 @@ def test_a_store_that_cannot_be_read_ends_with_one_sentence(
     assert report.main(["--results", str(tmp_path)]) == 1
     assert capsys.readouterr().err.count("\n") == 1
     assert store.digests(tmp_path / "runs") == []
+
+
+# --- One's own page and the published one -------------------------------------------------------------
+
+
+def test_ones_own_page_draws_published_cells_beside_its_own(tmp_path: Path) -> None:
+    """Here MF alone was trained; what is drawn of the others lies beside the published table."""
+    make_results(tmp_path)
+    shutil.move(tmp_path / "table1", tmp_path / "published")
+    table.write(tmp_path, published=True)
+    report.write_page(tmp_path, published=True)
+    before = {file.name: file.read_bytes() for file in (tmp_path / "published").iterdir()}
+    published = carried(before["index.html"].decode())
+    assert {window["origin"] for window in published["cells"].values()} == {"published"}
+    shutil.rmtree(tmp_path / "runs")
+
+    def retrained(cell: dict[str, str], record: dict[str, Any]) -> None:
+        record["validation"]["step"] = [30] * len(SEEDS)
+
+    make_results(tmp_path, retrained, methods=("mf",))
+    table.write(tmp_path)
+    report.write_page(tmp_path)
+    own = carried((tmp_path / "table1" / "index.html").read_text(encoding="utf-8"))
+    where = {window["title"]: window["origin"] for window in own["cells"].values()}
+    assert where["MF on Coat, protocol table"] == "here"
+    assert where["IPS on Coat, protocol table"] == "published"
+    assert own["curves"].keys() == own["cells"].keys() == published["curves"].keys()
+    for digest, window in own["cells"].items():
+        here = window["origin"] == "here"
+        assert {step for step, _ in own["curves"][digest]["kept"]} == ({30} if here else {20})
+        assert ("missing" in window) == (not here)
+    assert {file.name: file.read_bytes() for file in (tmp_path / "published").iterdir()} == before
