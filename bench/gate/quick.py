@@ -32,8 +32,8 @@ _PROFILE = ("+profile=quick",)
 _DATASETS = "coat,synthetic"
 _PROTOCOL = "table"
 _BASELINE = Path("results/gate/baseline.csv")
-_SCRATCH = Path("build/gate")
-_SUMMARY = "gate.md"  # in the scratch folder: the comparison, for whoever has no terminal
+SCRATCH = Path("build/gate")
+SUMMARY = "gate.md"  # in the scratch folder: the comparison, for whoever has no terminal
 
 
 def train_profile(scratch: Path, options: Sequence[str], overrides: Sequence[str]) -> tuple[Path, int]:
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--methods", default="", help="compare these rows only")
     parser.add_argument("--jobs", default="0", help="cells trained at once; 0: one for each core")
     parser.add_argument("--baseline", type=Path, default=_BASELINE, metavar="FILE")
-    parser.add_argument("--scratch", type=Path, default=_SCRATCH, metavar="DIR")
+    parser.add_argument("--scratch", type=Path, default=SCRATCH, metavar="DIR")
     add_style(parser)
     parser.add_argument("overrides", nargs="*", help="of the configuration, for every cell")
     return command(parser, _work, arguments, failed=UNREADABLE)
@@ -117,7 +117,7 @@ def _work(given: argparse.Namespace) -> int:
     if given.baseline.exists():
         rows = given.methods.split(",") if given.methods else ()
         found = compare_files(given.baseline, table, strict=True, methods=rows)
-        write_text(given.scratch / _SUMMARY, as_text(found, given.all, markdown=True))
+        write_text(given.scratch / SUMMARY, as_text(found, given.all, markdown=True))
     if given.update:
         kept = tables.replace_baseline(given.baseline, table)
         if found is not None:

@@ -7,10 +7,14 @@ from pathlib import Path
 
 from bench.config import DatasetConfig
 from bench.data import config_class, load, names, synthetic
+from bench.files import CONF
 
 
-def test_every_data_set_is_found() -> None:
-    assert names() == ["coat", "kuairec", "synthetic", "yahoo_r3"]
+def test_every_data_set_has_a_module_a_configuration_and_tests() -> None:
+    configured = sorted(file.stem for file in (CONF / "dataset").glob("*.yaml"))
+    assert names() == configured and "coat" in configured
+    here = Path(__file__).parent
+    assert [name for name in names() if not (here / f"test_{name}.py").is_file()] == []
     assert config_class("synthetic") is synthetic.Config
 
 

@@ -1,0 +1,67 @@
+"""The workflow names what there is: make's targets, the promised Pythons, files that the gate writes."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Any
+
+import yaml
+
+from bench.files import CHECKOUT
+from bench.gate import quick, tables
+
+WORKFLOW: dict[str, Any] = yaml.safe_load((CHECKOUT / ".github" / "workflows" / "ci.yml").read_text())
+PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+MAKEFILE = (CHECKOUT / "Makefile").read_text()
+
+
+def steps() -> list[tuple[str, dict[str, Any]]]:
+    return [(name, step) for name, job in WORKFLOW["jobs"].items() for step in job["steps"]]
+
+
+def targets() -> set[str]:
+    """Make's targets that the workflow runs, a matrix of targets written out."""
+    found = set(WORKFLOW["jobs"]["slow"]["strategy"]["matrix"]["target"])
+    for _, step in steps():
+        for words in re.findall(r"\bmake (.*)", step.get("run", "")):
+            rest = re.sub(r"-o \S+|\S+=\S+|\$\{\{.*?\}\}", "", words)
+            found |= set(rest.split())
+    return found
+
+
+def test_its_targets_are_makes() -> None:
+    known = set(re.findall(r"^([a-z0-9-]+):", MAKEFILE, re.MULTILINE))
+    assert targets() <= known
+    assert {"lint", "test", "gate", "storm", "gate-test", "report-scale"} <= targets()
+
+
+def test_what_ci_run_does_is_in_the_workflow() -> None:
+    script = (CHECKOUT / ".ci" / "run").read_text()
+    assert set(re.findall(r"^make (\S+)", script, re.MULTILINE)) <= targets()
+
+
+def test_it_tests_the_first_and_the_last_python_that_are_promised() -> None:
+    named = re.findall(
+        r"Programming Language :: Python :: (3\.\d+)$", "\n".join(PROJECT["classifiers"]), re.M
+    )
+    order = sorted(named, key=lambda version: int(version.split(".")[1]))
+    assert PROJECT["requires-python"] == f">={order[0]}"
+    assert WORKFLOW["jobs"]["test"]["strategy"]["matrix"]["python-version"] == [order[0], order[-1]]
+
+
+def test_it_may_read_only_and_gives_way_to_a_newer_push() -> None:
+    assert WORKFLOW["permissions"] == {"contents": "read"}
+    assert "cancel-in-progress" in WORKFLOW["concurrency"]
+    triggers = WORKFLOW[True]  # YAML reads the key `on` as a boolean
+    assert {"push", "pull_request", "schedule"} <= triggers.keys()
+    for name, job in WORKFLOW["jobs"].items():
+        assert job["timeout-minutes"] <= 120, name
+
+
+def test_its_artefacts_are_what_the_gate_writes() -> None:
+    (upload,) = [step for _, step in steps() if "upload-artifact" in step.get("uses", "")]
+    paths = upload["with"]["path"].split()
+    assert str(quick.SCRATCH / quick.SUMMARY) in paths
+    assert str(quick.SCRATCH / "table1" / "index.html") in paths
+    assert tables.cost_file(quick.SCRATCH / "new.csv").match(str(quick.SCRATCH / "*.csv"))
