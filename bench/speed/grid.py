@@ -9,7 +9,6 @@ the stack took. One thread each. Generated data of Coat's size stand in where Co
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import sys
 import time
@@ -27,11 +26,14 @@ from bench import compose
 from bench.cell import Cell
 from bench.cell.trained import Trained
 from bench.cell.trainer import Trainer
+from bench.command.main import main as command
 from bench.engine.members import Member
-from bench.errors import BenchError, MissingData
-from bench.speed.steps import EagerMF, Size
+from bench.errors import MissingData
+from bench.files import write_csv
+from bench.speed.reference import EagerMF
+from bench.speed.workload import Workload
 
-SEEDS = (1, 2, 10)  # with which every point is trained: larger stacks
+_SEEDS = (1, 2, 10)  # with which every point is trained: larger stacks
 _STEPS, _EVALUATIONS = 60, 10  # of a sample
 
 
@@ -40,24 +42,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench.speed.grid", description="The paper's grid of MF against one model at a time."
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="of every point")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(_SEEDS), help="of every point")
     parser.add_argument("--output", type=Path, help="a CSV file for the figures")
-    given = parser.parse_args(arguments)
-    try:
-        rows = [row for n in given.seeds for row in measure(n)]
-    except BenchError as error:
-        print(error, file=sys.stderr)
-        return 1
+    return command(parser, _work, arguments)
+
+
+def _work(given: argparse.Namespace) -> None:
+    rows = [row for n in given.seeds for row in grid_times(n)]
     header = ["data", "seeds", "batch_size", "trainings", "engine_seconds", "single_seconds", "ratio"]
     print(tabulate(rows, header, disable_numparse=True))
     if given.output:
-        given.output.parent.mkdir(parents=True, exist_ok=True)
-        with given.output.open("w", newline="", encoding="utf-8") as stream:
-            csv.writer(stream, lineterminator="\n").writerows([header, *rows])
-    return 0
+        write_csv(given.output, header, rows)
 
 
-def measure(n_seeds: int) -> list[list[str]]:
+def grid_times(n_seeds: int) -> list[list[str]]:
     """A line for each batch size, and one for the whole grid."""
     cell = _cell(n_seeds)
     trainer = Trainer(cell)
@@ -101,16 +99,12 @@ def _single(cell: Cell, trainer: Trainer, trained: Sequence[Trained]) -> float:
         evaluations += n
         steps += each.steps[n - 1]
     config, ratings = trained[0].member.config, cell.ratings
-    size = Size(
-        name=cell.dataset.name,
-        n_users=ratings.n_users,
-        n_items=ratings.n_items,
-        n_observed=len(ratings.biased),
+    size = Workload(
+        users=ratings.n_users,
+        items=ratings.n_items,
+        ratings=len(ratings.biased),
         batch_size=config.batch_size,
         embedding_size=config.embedding_size,
-        members=1,
-        steps=_STEPS,
-        target=0.0,
     )
     model = EagerMF(size)
     optimiser = torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=1e-5)

@@ -1,7 +1,7 @@
 """How fast the suite is: `python -m bench.speed [--device cuda] [--output FILE.csv]`.
 
 Every ratio is measured in one run, on one thread, in turns: the stacked engine against a plain loop
-over single models with `torch.optim.Adam` (`EagerMF`, kept here as the reference), and groups of members
+over single models with `torch.optim.Adam` (`bench/speed/reference.py`), and groups of members
 against what the device's memory allows (`bench.speed.bandwidth`). Data are generated, in the sizes of Coat
 and of Yahoo! R3. The exit status is 1 if a target is missed.
 """
@@ -9,58 +9,71 @@ and of Yahoo! R3. The exit status is 1 if a target is missed.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import csv
-import dataclasses
 import os
-import resource
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from tabulate import tabulate
-from torch import Tensor, nn
 
 import methods
+from bench.command.main import main as command
 from bench.data import yahoo_r3
 from bench.engine.memory import bytes_per_member
 from bench.engine.method import Method
-from bench.engine.sampling import Sampler, TrainingData
-from bench.errors import MissingData
+from bench.engine.sampling import Sampler
+from bench.errors import BenchError, MissingData
+from bench.files import write_csv
 from bench.metrics import Ranking, auc, summarise
 from bench.speed.bandwidth import copy_bandwidth, least_traffic, traffic, wait
+from bench.speed.reference import eager_steps
+from bench.speed.workload import Workload, apart, peak_bytes, stack, training_data
 
-TURNS = 5  # each figure is the median over so many turns
+_TURNS = 5  # each figure is the median over so many turns
 
 
-@dataclass(frozen=True)
-class Size:
-    """Of a data set and of what is trained on it."""
+@dataclass(frozen=True, kw_only=True)
+class Size(Workload):
+    """A workload of a data set's size.
+
+    steps: of one turn, an epoch. target: least ratio to the eager loop; of a group, largest ratio to the
+    bound.
+    """
 
     name: str
-    n_users: int
-    n_items: int
-    n_observed: int
-    batch_size: int
-    embedding_size: int
-    members: int
-    steps: int  # of one turn: an epoch
-    target: float  # least ratio to the eager loop; of a group, largest ratio to the bound
+    steps: int
+    target: float
 
 
-COAT = Size("Coat", 290, 300, 6960, 128, 8, 40, 54, 8.0)
-YAHOO = Size("Yahoo! R3", 15400, 1000, 311704, 4096, 32, 1, 76, 2.5)
+COAT = Size(
+    name="Coat",
+    users=290,
+    items=300,
+    ratings=6960,
+    batch_size=128,
+    embedding_size=8,
+    members=40,
+    steps=54,
+    target=8.0,
+)
+YAHOO = Size(
+    name="Yahoo! R3",
+    users=15400,
+    items=1000,
+    ratings=311704,
+    batch_size=4096,
+    embedding_size=32,
+    steps=76,
+    target=2.5,
+)
 # What a grid trains at once there, learning rates apart: two of the paper's embedding sizes.
-GROUPS = [
-    dataclasses.replace(YAHOO, embedding_size=size, members=8, steps=10, target=2.0) for size in (32, 128)
-]
+GROUPS = [replace(YAHOO, embedding_size=size, members=8, steps=10, target=2.0) for size in (32, 128)]
 
 
 @dataclass(frozen=True)
@@ -72,64 +85,6 @@ class Figure:
     unit: str
     target: str = ""
     met: bool = True
-
-
-class EagerMF(nn.Module):
-    """MF as a single model is written with torch's own modules: the reference."""
-
-    def __init__(self, size: Size) -> None:
-        super().__init__()
-        self.users = nn.Embedding(size.n_users, size.embedding_size)
-        self.items = nn.Embedding(size.n_items, size.embedding_size)
-        self.user_bias = nn.Embedding(size.n_users, 1)
-        self.item_bias = nn.Embedding(size.n_items, 1)
-        self.bias = nn.Parameter(torch.zeros(1))
-        for table in (self.users, self.items):
-            nn.init.normal_(table.weight, std=0.1)
-        for table in (self.user_bias, self.item_bias):
-            nn.init.zeros_(table.weight)
-
-    def forward(self, users: Tensor, items: Tensor) -> Tensor:
-        """Logits (B,)."""
-        product = (self.users(users) * self.items(items)).sum(-1)
-        biases = self.user_bias(users) + self.item_bias(items)
-        return product + biases.squeeze(-1) + self.bias
-
-
-def generated(size: Size, device: torch.device, n_seeds: int = 10) -> TrainingData:
-    """Uniform pairs and labels of a size; A is a twentieth of a small unbiased set."""
-    generator = torch.Generator().manual_seed(0)
-    cells = torch.randperm(size.n_users * size.n_items, generator=generator)[: size.n_observed]
-    labels = (torch.rand(size.n_observed, generator=generator) < 0.4).float()
-    a = torch.randint(size.n_users * size.n_items, (n_seeds, 2000), generator=generator)
-    return TrainingData(
-        n_users=size.n_users,
-        n_items=size.n_items,
-        seeds=tuple(range(n_seeds)),
-        seed_row=torch.arange(n_seeds).to(device),
-        users=(cells // size.n_items).to(device),
-        items=(cells % size.n_items).to(device),
-        labels=labels.to(device),
-        unbiased_users=(a // size.n_items).to(device),
-        unbiased_items=(a % size.n_items).to(device),
-        unbiased_labels=(torch.rand(a.shape, generator=generator) < 0.4).float().to(device),
-    )
-
-
-def stack(method: str, size: Size, data: TrainingData, members: int) -> Method:
-    """A built stack of members with different rates and decays."""
-    kind = methods.get(method)
-    configs = [
-        kind.Config(
-            batch_size=size.batch_size,
-            embedding_size=size.embedding_size,
-            learning_rate=0.01 * (1 + g % 4),
-            weight_decay=1e-5,
-        )
-        for g in range(members)
-    ]
-    rows = torch.arange(members, device=data.labels.device) % len(data.seeds)
-    return kind(configs, [int(row) for row in rows], data.take(rows))
 
 
 def stacked_steps(method: Method, size: Size) -> Callable[[], float]:
@@ -154,41 +109,18 @@ def stacked_steps(method: Method, size: Size) -> Callable[[], float]:
     return turn
 
 
-def eager_steps(size: Size, data: TrainingData) -> Callable[[], float]:
-    """One turn of the reference: seconds per step of a single model."""
-    model = EagerMF(size).to(data.labels.device)
-    optimiser = torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=1e-5)
-    loss = nn.BCEWithLogitsLoss()
-
-    def turn() -> float:
-        wait(data.labels.device)
-        start = time.perf_counter()
-        order = torch.randperm(len(data.labels), device=data.labels.device)
-        for number in range(size.steps):
-            batch = order[number * size.batch_size : (number + 1) * size.batch_size]
-            optimiser.zero_grad()
-            loss(model(data.users[batch], data.items[batch]), data.labels[batch]).backward()
-            optimiser.step()
-        wait(data.labels.device)
-        return (time.perf_counter() - start) / size.steps
-
-    return turn
-
-
 def in_turns(*contestants: Callable[[], float]) -> list[float]:
     """Medians of the contestants' figures, measured in turns after one turn of warming up."""
     for contestant in contestants:
         contestant()
-    table = np.array([[contestant() for contestant in contestants] for _ in range(TURNS)])
+    table = np.array([[contestant() for contestant in contestants] for _ in range(_TURNS)])
     return [float(median) for median in np.median(table, axis=0)]
 
 
 def training(size: Size, device: torch.device) -> list[Figure]:
     """The engine's MF against the reference."""
-    data = generated(size, device)
-    ours, theirs = in_turns(
-        stacked_steps(stack("mf", size, data, size.members), size), eager_steps(size, data)
-    )
+    data = training_data(size, device)
+    ours, theirs = in_turns(stacked_steps(stack("mf", size, data), size), eager_steps(size, data, size.steps))
     ratio = theirs / ours
     what = f"MF, {size.name}'s size, batch {size.batch_size}, d {size.embedding_size}"
     return [
@@ -204,7 +136,7 @@ def bandwidth(size: Size, device: torch.device, profile: bool = False) -> list[F
     Args:
         profile: print where the time goes, by torch.profiler.
     """
-    method = stack("mf", size, generated(size, device), size.members)
+    method = stack("mf", size, training_data(size, device))
     turn = stacked_steps(method, size)
     seconds, speed = in_turns(turn, lambda: copy_bandwidth(device))
     bound = least_traffic(method) / speed
@@ -230,9 +162,9 @@ def bandwidth(size: Size, device: torch.device, profile: bool = False) -> list[F
 
 def relative_cost(size: Size, device: torch.device) -> list[Figure]:
     """A member-step of the main phase of every method, beside MF's."""
-    data = generated(size, device)
+    data = training_data(size, device)
     names = [name for name in methods.names() if methods.get(name).trained and name != "ips_oracle"]
-    turns = [stacked_steps(stack(name, size, data, size.members), size) for name in names]
+    turns = [stacked_steps(stack(name, size, data), size) for name in names]
     seconds = in_turns(*turns)
     reference = seconds[names.index("mf")]
     return [
@@ -241,7 +173,7 @@ def relative_cost(size: Size, device: torch.device) -> list[Figure]:
     ]
 
 
-def metrics() -> list[Figure]:
+def metric_time() -> list[Figure]:
     """All metrics of 100 members on a test set of Yahoo! R3's size."""
     random = np.random.default_rng(0)
     users = np.repeat(np.arange(5400), 9)
@@ -257,7 +189,7 @@ def metrics() -> list[Figure]:
     ]
 
 
-def loading() -> list[Figure]:
+def loading_time() -> list[Figure]:
     """Reading Yahoo! R3, or generated files of its format where it is absent."""
     config = yahoo_r3.Config(name="yahoo_r3")
     folder, what = Path(os.environ.get("BENCH_DATA", "data")), "Yahoo! R3's files"
@@ -289,23 +221,13 @@ def _write_yahoo(folder: Path) -> None:
         np.savetxt(folder / file.file, np.stack(columns, 1), fmt="%d", delimiter="\t")
 
 
-def memory(size: Size) -> list[Figure]:
+def memory_per_member(size: Size) -> list[Figure]:
     """Peak memory of training, per member: the slope between two sizes of the stack, in own processes."""
-    few, many = 8 * size.members, 32 * size.members
-    peaks = [
-        int(
-            subprocess.run(
-                [sys.executable, "-m", "bench.speed", "--peak", size.name, str(n)],
-                capture_output=True,
-                text=True,
-                check=True,
-                cwd=Path(__file__).parents[2],
-            ).stdout
-        )
-        for n in (few, many)
-    ]
-    slope = (peaks[1] - peaks[0]) / (many - few)
-    planned = bytes_per_member(stack("mf", size, generated(size, torch.device("cpu")), 1), 2000)
+    few, many = (replace(size, members=factor * size.members) for factor in (8, 32))
+    peaks = [apart(peak_bytes, work)[0] for work in (few, many)]
+    slope = (peaks[1] - peaks[0]) / (many.members - few.members)
+    single = replace(size, members=1)
+    planned = bytes_per_member(stack("mf", single, training_data(single)), size.unbiased)
     name = f"{size.name}'s size"
     return [
         Figure(f"Memory per member, {name}: measured", slope / 2**20, "MiB"),
@@ -313,23 +235,6 @@ def memory(size: Size) -> list[Figure]:
             f"Memory per member, {name}: planned", planned / 2**20, "MiB", ">= measured", planned >= slope
         ),
     ]
-
-
-def _peak(size: Size, members: int) -> int:
-    """Bytes that this process holds at most in a few steps of a stack, the best copy included."""
-    torch.set_num_threads(1)
-    data = generated(size, torch.device("cpu"))
-    with contextlib.suppress(OSError):  # Linux: forget the peak of importing
-        Path("/proc/self/clear_refs").write_text("5")
-    method = stack("mf", size, data, members)
-    kept = {name: table.clone() for name, table in method.prediction.tables.items()}
-    stacked_steps(method, size)()
-    assert kept
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -341,15 +246,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--all-methods", action="store_true", help="the cost of each method's step beside MF's"
     )
     parser.add_argument("--profile", action="store_true", help="where a group's step spends its time")
-    parser.add_argument("--peak", nargs=2, metavar=("SIZE", "MEMBERS"), help=argparse.SUPPRESS)
-    given = parser.parse_args(arguments)
-    sizes = {size.name: size for size in (COAT, YAHOO)}
-    if given.peak:
-        print(_peak(sizes[given.peak[0]], int(given.peak[1])))
-        return 0
+    return command(parser, _work, arguments)
+
+
+def _work(given: argparse.Namespace) -> int:
     if given.device == "cuda" and not torch.cuda.is_available():
-        print("PyTorch finds no CUDA device here: leave out --device cuda.", file=sys.stderr)
-        return 1
+        raise BenchError("PyTorch finds no CUDA device here: leave out --device cuda.")
     torch.set_num_threads(1)
     device = torch.device(given.device)
     parts: list[Callable[[], list[Figure]]] = [
@@ -359,7 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     if given.all_methods:
         parts += [lambda: relative_cost(COAT, device), lambda: relative_cost(YAHOO, device)]
-    parts += [metrics, loading, lambda: memory(COAT), lambda: memory(YAHOO)]
+    parts += [metric_time, loading_time, lambda: memory_per_member(COAT), lambda: memory_per_member(YAHOO)]
     figures: list[Figure] = []
     for part in parts:
         figures += part()
@@ -371,9 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     header = ["what", "value", "unit", "target", "met"]
     print(tabulate(rows, header, disable_numparse=True))
     if given.output:
-        given.output.parent.mkdir(parents=True, exist_ok=True)
-        with given.output.open("w", newline="", encoding="utf-8") as stream:
-            csv.writer(stream, lineterminator="\n").writerows([header, *rows])
+        write_csv(given.output, header, rows)
     return 0 if all(figure.met for figure in figures) else 1
 
 

@@ -6,21 +6,31 @@ import pytest
 import torch
 
 from bench.engine.sampling import Sampler
-from bench.speed import bandwidth
-from bench.speed import steps as speed
+from bench.speed import bandwidth, steps
+from bench.speed.workload import stack, training_data
 
-SIZE = speed.Size("small", 50, 20, 400, 32, 4, 3, 2, 2.0)
+SIZE = steps.Size(
+    name="small",
+    users=50,
+    items=20,
+    ratings=400,
+    batch_size=32,
+    embedding_size=4,
+    members=3,
+    steps=2,
+    target=2.0,
+)
 CPU = torch.device("cpu")
 
 
 def test_the_bound_is_eight_passes_over_the_tables_and_the_batch() -> None:
-    method = speed.stack("mf", SIZE, speed.generated(SIZE, CPU), 3)
+    method = stack("mf", SIZE, training_data(SIZE))
     floats = 70 * 4 + 70 + 1
     assert bandwidth.least_traffic(method) == 4 * (8 * floats + 3 * 10 * 32)
 
 
 def test_operations_are_counted_by_what_they_read_and_write() -> None:
-    method = speed.stack("mf", SIZE, speed.generated(SIZE, CPU), 3)
+    method = stack("mf", SIZE, training_data(SIZE))
     table, rows = torch.ones(100, 4), torch.tensor([1, 2])
 
     def step() -> None:
@@ -32,8 +42,7 @@ def test_operations_are_counted_by_what_they_read_and_write() -> None:
 
 
 def test_a_step_moves_at_least_the_bound_and_keeps_its_kernel() -> None:
-    data = speed.generated(SIZE, CPU)
-    method = speed.stack("mf", SIZE, data, 3)
+    method = stack("mf", SIZE, training_data(SIZE))
     draw = Sampler(method.data, 32, 0).epoch(method.data, "training", 0).draw(method.data, 0)
     counted = bandwidth.traffic(lambda: method.step(draw), method)
     assert counted > bandwidth.least_traffic(method)
@@ -42,8 +51,8 @@ def test_a_step_moves_at_least_the_bound_and_keeps_its_kernel() -> None:
 
 def test_a_group_is_reported_beside_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bandwidth, "COPY_BYTES", 2**16)
-    monkeypatch.setattr(speed, "TURNS", 1)
-    figures = speed.bandwidth(SIZE, CPU)
+    monkeypatch.setattr(steps, "_TURNS", 1)
+    figures = steps.bandwidth(SIZE, CPU)
     assert [figure.unit for figure in figures] == ["GB/s", "member-steps/s", "", "x", "x"]
     assert figures[2].value == pytest.approx(1 / figures[3].value)
     assert all(figure.value > 0 for figure in figures)
