@@ -72,7 +72,7 @@ def main() -> int:
                     raise
                 failed.append(error)
                 # Told now, since Hydra speaks at the end, and of the first failure only.
-                name = f"{' '.join(compose.swept(words, job.overrides.task))}: " if many else ""
+                name = f"{' '.join(compose.told_apart(words, job.overrides.task))}: " if many else ""
                 print(f"{name}{error}", file=sys.stderr)
                 if not isinstance(error, BenchError):
                     traceback.print_exc()
@@ -80,7 +80,7 @@ def main() -> int:
         # Hydra's errors may be OSErrors, so they come first.
         with one_sentence(), compose.one_sentence(), launchers.one_sentence():
             compose.register(words)
-            words[:] = sys.argv[1:] = compose.read(words)
+            words[:] = sys.argv[1:] = compose.hydra_words(words)
             launchers.check(words)
             launchers.prepare()
             answers = launchers.listen()

@@ -65,7 +65,7 @@ def swept(words: Sequence[str], conf: Path = FILES) -> Swept:
     compose.register(words)
     found = Swept()
     loaded: dict[str, Ratings | BenchError] = {}
-    for job in compose.jobs(compose.read(["-m", *words])):
+    for job in compose.jobs(compose.hydra_words(["-m", *words])):
         config = compose.composed(job)
         key = (config.protocol.name, config.dataset.name, config.method.name)
         name = f"{key[2]} on {key[1]}, protocol {key[0]}"

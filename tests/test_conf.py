@@ -37,7 +37,7 @@ def test_conf_holds_values_only() -> None:
 def test_its_commands_are_understood(command: str) -> None:
     words = shlex.split(command, comments=True)
     compose.register(words)
-    for job in compose.jobs(compose.read(words)):
+    for job in compose.jobs(compose.hydra_words(words)):
         assert compose.composed(job)
 
 

@@ -52,7 +52,7 @@ def check(words: Sequence[str]) -> None:
     """Refuses a launcher that cannot work here, before Hydra is asked for it.
 
     Args:
-        words: of the command line, as `compose.read` returns them.
+        words: of the command line, as `compose.hydra_words` returns them.
 
     Raises:
         BenchError: its package or Slurm is absent, or there are no jobs to launch.

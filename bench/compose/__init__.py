@@ -3,6 +3,16 @@
 from bench.compose.compose import composed, resolved
 from bench.compose.groups import CONF, register
 from bench.compose.messages import explain, one_sentence
-from bench.compose.words import jobs, read, swept
+from bench.compose.words import hydra_words, jobs, told_apart
 
-__all__ = ["CONF", "composed", "explain", "jobs", "one_sentence", "read", "register", "resolved", "swept"]
+__all__ = [
+    "CONF",
+    "composed",
+    "explain",
+    "hydra_words",
+    "jobs",
+    "one_sentence",
+    "register",
+    "resolved",
+    "told_apart",
+]

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 import methods
 from bench.compose import groups
 from bench.compose.messages import demand, one_sentence
-from bench.compose.words import parsed, read
+from bench.compose.words import hydra_words, parsed
 from bench.config import Config
 from bench.errors import BenchError, nearest
 
@@ -32,7 +32,7 @@ def composed(overrides: Sequence[str]) -> Config:
         BenchError: an override is wrong.
     """
     with one_sentence(), initialize_config_dir(config_dir=str(groups.CONF), version_base="1.3"):
-        return resolved(compose(config_name="config", overrides=read(overrides)), overrides)
+        return resolved(compose(config_name="config", overrides=hydra_words(overrides)), overrides)
 
 
 def resolved(config: DictConfig, overrides: Sequence[str] = ()) -> Config:

@@ -24,7 +24,7 @@ _WITH_VALUE = {
 }
 
 
-def read(words: Sequence[str]) -> list[str]:
+def hydra_words(words: Sequence[str]) -> list[str]:
     """The words of a command line as Hydra is to get them, after a check of each by itself.
 
     `-m` may stand anywhere, and `grid.FIELD=[...]` adds a list for any field, which Hydra spells
@@ -45,7 +45,7 @@ def read(words: Sequence[str]) -> list[str]:
     return [*flags, *(f"++{word}" if word.startswith("grid.") else word for word in rest)]
 
 
-def swept(words: Sequence[str], overrides: Sequence[str]) -> list[str]:
+def told_apart(words: Sequence[str], overrides: Sequence[str]) -> list[str]:
     """Those overrides of one job of a multirun in which its jobs differ, or all of them if none does."""
     given = [parsed(word) for word in words if "=" in word and not word.startswith("-")]
     keys = {override.key_or_group for override in given if override.is_sweep_override()}

@@ -29,7 +29,7 @@ from bench.gate.tables import (
 )
 from bench.records.metric import METRICS
 
-STANDARD_ERRORS = 2.0
+_STANDARD_ERRORS = 2.0
 
 # A cell's cost is worth a warning from this ratio on, if it also grew by this much.
 TIME_RATIO, TIME_SECONDS = 2.0, 5.0
@@ -159,7 +159,7 @@ def _change(key: LineKey, before: Mean | None, after: Mean | None) -> Change:
         return Change(key, before.value, None, 0.0, "gone")
     metric = METRICS[key[3]]
     # Of the baseline alone: a cell that falls apart must not widen its own tolerance.
-    tolerance = max(metric.gate_floor, STANDARD_ERRORS * before.error)
+    tolerance = max(metric.gate_floor, _STANDARD_ERRORS * before.error)
     difference = after.value - before.value
     if difference == 0:
         verdict = "same"

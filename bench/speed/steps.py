@@ -73,7 +73,7 @@ YAHOO = Size(
     target=2.5,
 )
 # What a grid trains at once there, learning rates apart: two of the paper's embedding sizes.
-GROUPS = [replace(YAHOO, embedding_size=size, members=8, steps=10, target=2.0) for size in (32, 128)]
+_GROUPS = [replace(YAHOO, embedding_size=size, members=8, steps=10, target=2.0) for size in (32, 128)]
 
 
 @dataclass(frozen=True)
@@ -257,7 +257,7 @@ def _work(given: argparse.Namespace) -> int:
     parts: list[Callable[[], list[Figure]]] = [
         lambda: training(COAT, device),
         lambda: training(YAHOO, device),
-        *(partial(bandwidth, size, device, given.profile) for size in GROUPS),
+        *(partial(bandwidth, size, device, given.profile) for size in _GROUPS),
     ]
     if given.all_methods:
         parts += [lambda: relative_cost(COAT, device), lambda: relative_cost(YAHOO, device)]

@@ -22,7 +22,7 @@ from bench.study.comparisons import result_of
 from bench.study.page import study_page
 from bench.study.variants import VariantKey, read_study, trained
 
-STUDIES = CONF / "study"
+_STUDIES = CONF / "study"
 
 _RESULTS = Path("results/study")
 
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _work(given: argparse.Namespace) -> int:
-    study = read_study(STUDIES / f"{given.name}.yaml")
+    study = read_study(_STUDIES / f"{given.name}.yaml")
     records: dict[VariantKey, Record] = {}
     missing: dict[VariantKey, str] = {}
     for variant, answer in trained(study, given.overrides, given.jobs):

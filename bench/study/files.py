@@ -71,7 +71,7 @@ class Difference:
 
 _WRITER = "python -m bench.study"
 
-Row = TypeVar("Row", Scored, Chosen, Difference)
+_Row = TypeVar("_Row", Scored, Chosen, Difference)
 
 # A field's type → how its text is read.
 _KINDS: dict[str, Callable[[str], Any]] = {
@@ -121,11 +121,11 @@ def _places(folder: Path, name: str) -> tuple[Path, Path, Path]:
     return folder / f"{name}.csv", folder / f"{name}_variants.csv", folder / f"{name}_comparisons.csv"
 
 
-def _header(kind: type[Row]) -> list[str]:
+def _header(kind: type[_Row]) -> list[str]:
     return [each.name for each in dataclasses.fields(kind)]
 
 
-def _write(file: Path, kind: type[Row], rows: Sequence[Row]) -> None:
+def _write(file: Path, kind: type[_Row], rows: Sequence[_Row]) -> None:
     write_csv(file, _header(kind), ([_text(getattr(row, name)) for name in _header(kind)] for row in rows))
 
 
@@ -138,7 +138,7 @@ def _text(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _read(file: Path, kind: type[Row]) -> tuple[Row, ...]:
+def _read(file: Path, kind: type[_Row]) -> tuple[_Row, ...]:
     found = []
     for line, row in enumerate(read_csv(file, _header(kind), _WRITER), 2):
         try:

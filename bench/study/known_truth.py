@@ -16,7 +16,6 @@ from pathlib import Path
 
 import joblib
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 from tabulate import tabulate
 
@@ -31,14 +30,13 @@ from bench.records.record import Record
 from bench.study.comparisons import differences
 from bench.study.files import Difference
 from bench.study.variants import Study, Variant, VariantKey, trained
+from bench.table.statistics import Floats
 
 _REFERENCE = "mf"
 _SHOWN = ("ideal_loss", "auc", "ndcg")
 _HEADER = ["method", "metric", "mean", "std", "n", "median_difference", "p_value", "p_holm"]
 _RESAMPLES = 2000
 _LIMIT = 0.05  # of Holm's p, for a mark
-
-Floats = NDArray[np.float64]
 
 
 def study_of_rows(keys: Sequence[str]) -> Study:

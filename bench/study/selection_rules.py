@@ -52,7 +52,7 @@ def _work(given: argparse.Namespace) -> None:
     compose.register(given.overrides)
     rows: list[list[str]] = []
     for data_seed in given.data_seeds:
-        merits = measured(data_seed, given.seeds, given.overrides)
+        merits = merits_of(data_seed, given.seeds, given.overrides)
         for n in sorted({min(3, given.seeds), given.seeds}):
             rows += judged(data_seed, merits, n)
         write_csv(given.output, _HEADER, rows)
@@ -60,7 +60,7 @@ def _work(given: argparse.Namespace) -> None:
     print(tabulate(rows, _HEADER))
 
 
-def measured(data_seed: int, seeds: int, overrides: Sequence[str]) -> Merits:
+def merits_of(data_seed: int, seeds: int, overrides: Sequence[str]) -> Merits:
     """Validation and test AUC of all points and seeds, (P, S)."""
     words = ["dataset=synthetic", f"dataset.data_seed={data_seed}", "sweep=none", f"seeds={seeds}", *_GRID]
     config = compose.composed([*words, *overrides])

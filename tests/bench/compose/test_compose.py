@@ -39,25 +39,25 @@ def points(*overrides: str) -> dict[str, list[object]]:
 
 def test_words_reach_hydra_as_it_spells_them() -> None:
     words = ["seeds=3", "grid.clip=[1,2]", "-m", "method=ips,mf", "--cfg", "job", "~grid", "+tuned=a/b/c"]
-    assert compose.read(words) == [
+    assert compose.hydra_words(words) == [
         *("-m", "seeds=3", "++grid.clip=[1,2]", "method=ips,mf", "--cfg", "job", "~grid", "+tuned=a/b/c")
     ]
-    assert compose.read([]) == []
+    assert compose.hydra_words([]) == []
 
 
 def test_several_values_need_a_multirun() -> None:
     for word in ("method=mf,ips", "method=glob(*)", "seeds=range(1,3)", "method.clip=choice(1,2)"):
         with pytest.raises(BenchError, match="names several values: add -m"):
-            compose.read([word])
-        assert compose.read(["--multirun", word]) == ["--multirun", word]
-        assert compose.read(["hydra.mode=MULTIRUN", word]) == ["hydra.mode=MULTIRUN", word]
+            compose.hydra_words([word])
+        assert compose.hydra_words(["--multirun", word]) == ["--multirun", word]
+        assert compose.hydra_words(["hydra.mode=MULTIRUN", word]) == ["hydra.mode=MULTIRUN", word]
 
 
 def test_a_job_of_a_multirun_is_named_by_what_sets_it_apart() -> None:
-    words = compose.read(["-m", "dataset=coat", "method=glob(i*)", "grid.clip=[1],[2]"])
+    words = compose.hydra_words(["-m", "dataset=coat", "method=glob(i*)", "grid.clip=[1],[2]"])
     job = ["dataset=coat", "method=ips", "++grid.clip=[1]"]
-    assert compose.swept(words, job) == ["method=ips", "grid.clip=[1]"]
-    assert compose.swept(["-m", "dataset=coat"], ["dataset=coat"]) == ["dataset=coat"]
+    assert compose.told_apart(words, job) == ["method=ips", "grid.clip=[1]"]
+    assert compose.told_apart(["-m", "dataset=coat"], ["dataset=coat"]) == ["dataset=coat"]
 
 
 # --- Values ------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ variants:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(study, "STUDIES", tmp_path)
+    monkeypatch.setattr(study, "_STUDIES", tmp_path)
     (tmp_path / "small.yaml").write_text(TINY)
     return tmp_path
 
