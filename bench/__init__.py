@@ -7,25 +7,26 @@ The way of the data, left to right through the rooms:
 
 The rooms; each imports those above it, never one below:
 
-    errors.py     mistakes that a user can mend, in one sentence
-    seeds.py      every random number's seed, from names
-    config.py     the configuration's types
-    files.py      text and CSV files, written whole or not at all
-    records/      what is kept: metrics by name, records, points of sweeps, the store
-    metrics.py    AUC, NDCG and Recall of scores
-    data/         files of a data set → Ratings → Split
-    engine/       members (points × seeds) trained as one program, and the contract of a method
-    compose/      command line and `conf/` → a checked configuration
-    cell/         one cell, from its configuration to its record: plan, training, selection
-    command/      what command lines share: errors, progress, launchers
-    table/        records → lines → tests → Table 1 as CSV, Markdown, LaTeX and HTML
-    report/       the table's page and plots
-    tuned.py      winners of sweeps, for others to start from: `python -m bench.tuned`
-    reproduce.py  what is missing of Table 1: `python -m bench.reproduce`
-    gate/         tables compared line by line: `python -m bench.gate`
-    __main__.py   one cell, or many: `python -m bench`
-    study/        variants beside each other, and the paper's own studies: `python -m bench.study`
-    speed/        the project's stopwatch: `python -m bench.speed`
+    errors.py       mistakes that a user can mend, in one sentence
+    seeds.py        every random number's seed, from names
+    config.py       the configuration's types
+    files.py        text and CSV files, written whole or not at all
+    conventions.py  how users without a positive rating count
+    records/        what is kept: metrics by name, records, points of sweeps, the store
+    metrics.py      AUC, NDCG and Recall of scores
+    data/           files of a data set → Ratings → Split
+    engine/         members (points × seeds) trained as one program, and the contract of a method
+    compose/        command line and `conf/` → a checked configuration
+    cell/           one cell, from its configuration to its record: plan, training, selection
+    command/        what command lines share: errors, progress, launchers
+    table/          records → lines → tests → Table 1 as CSV, Markdown, LaTeX and HTML
+    report/         the table's page and plots
+    tuned.py        winners of sweeps, for others to start from: `python -m bench.tuned`
+    reproduce.py    what is missing of Table 1: `python -m bench.reproduce`
+    gate/           tables compared line by line: `python -m bench.gate`
+    __main__.py     one cell, or many: `python -m bench`
+    study/          variants beside each other, and the paper's own studies: `python -m bench.study`
+    speed/          the project's stopwatch: `python -m bench.speed`
 
 The methods, one file each, stand between engine and compose, in `methods/`. Nothing imports study or speed.
 

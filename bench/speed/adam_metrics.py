@@ -10,9 +10,8 @@ import numpy as np
 from scipy.stats import wilcoxon
 
 from bench import cell as cells
-from bench import compose
 from bench.records.metric import PAPER_METRICS
-from bench.records.record import Record, read_record
+from bench.records.record import Record
 from bench.speed.curves import ADAMS, read_lines, write_lines
 
 # Data set, method, seeds, other overrides. Hyper-parameters were chosen for dense Adam, but for a cell with a
@@ -73,9 +72,5 @@ def _trained(adam: str, dataset: str, method: str, seeds: int, where: str) -> Re
         *where.split(),
         f"engine.adam={adam}",
     ]
-    compose.register()
-    config = compose.composed(words)
-    cell = cells.prepare(config, cells.load(config))
     with tempfile.TemporaryDirectory() as scratch:
-        cells.run(cell, Path(scratch))
-        return read_record(Path(scratch), cell.digest)
+        return cells.record_of(words, Path(scratch))

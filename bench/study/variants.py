@@ -120,19 +120,13 @@ def read_study(file: Path) -> Study:
 # --- What is trained ----------------------------------------------------------------------------------
 
 
-def record_of(variant: Variant, overrides: Sequence[str], store: str) -> Record:
-    """A variant's record, trained if it is not in the store (a folder below `results`).
-
-    Raises:
-        BenchError: its command line is wrong, or training failed.
-    """
-    return cells.record_of((*variant.overrides, *overrides), folder=store)
-
-
 def trained(
     study: Study, overrides: Sequence[str], jobs: int, store: str = "study/runs"
 ) -> Iterator[tuple[Variant, Record | str]]:
-    """Every variant with its record, or with the sentence that says why there is none, as they come."""
+    """Every variant with its record, or with the sentence that says why there is none, as they come.
+
+    store: a folder below `results`, whose records are not trained again.
+    """
     work = (
         joblib.delayed(_numbered)(place, each, overrides, store) for place, each in enumerate(study.variants)
     )
@@ -144,7 +138,7 @@ def trained(
 def _numbered(place: int, variant: Variant, overrides: Sequence[str], store: str) -> tuple[int, Record | str]:
     """One variant in a worker process: its place and what came, which may be a sentence."""
     try:
-        return place, record_of(variant, overrides, store)
+        return place, cells.record_of((*variant.overrides, *overrides), folder=store)
     except BenchError as error:
         return place, str(error)
 
