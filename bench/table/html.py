@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from bench.table import layout
 from bench.table.frame import Frame
 from bench.table.layout import Group
+from bench.table.lines import HERE
 from bench.table.manifest import Row
 
 _STYLE = """
@@ -148,7 +149,8 @@ def _html_cell(group: Group, method: str, metric: str, reasons: Sequence[str], *
             f'<span class="d">{layout.signed(line.delta)}{check}</span><i>)</i></span>'
         )
     if live:
-        text = f'<button type="button" class="cell" data-cell="{line.cell.digest}">{text}</button>'
+        here = f' data-origin="{HERE}"' if line.cell.origin == HERE else ""
+        text = f'<button type="button" class="cell" data-cell="{line.cell.digest}"{here}>{text}</button>'
     return f"<td{where}{values}>{text}</td>"
 
 

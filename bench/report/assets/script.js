@@ -200,17 +200,17 @@
       return [low - ((high - low) * share || 1e-3), high + ((high - low) * share || 1e-3)];
     };
     const { svg, draw } = chart(240, 156, label);
-    const box = [40, 236, 8, 132];
+    const box = [46, 236, 8, 132];
     const [x, y] = [scale(...room(xs, 0.02), box[0], box[1]), scale(...room(alpha, 0.05), box[3], box[2])];
     draw("path", { d: `M${box[0]},${box[2]}V${box[3]}H${box[1]}`, class: "axis" });
     draw("path", { d: xs.map((each, i) => `M${x(each)},${y(alpha[i])}h0`).join(""), class: "user" });
     const [low, high] = [Math.min(...alpha), Math.max(...alpha)].map(short);
-    draw("text", { x: 37, y: 16, "text-anchor": "end" }, high);
-    draw("text", { x: 37, y: 74, "text-anchor": "end" }, "α");
-    draw("text", { x: 37, y: 132, "text-anchor": "end" }, low);
-    draw("text", { x: 40, y: 144 }, short(Math.min(...values)));
+    draw("text", { x: 43, y: 16, "text-anchor": "end" }, high);
+    draw("text", { x: 43, y: 74, "text-anchor": "end" }, "α");
+    draw("text", { x: 43, y: 132, "text-anchor": "end" }, low);
+    draw("text", { x: 46, y: 144 }, short(Math.min(...values)));
     draw("text", { x: 236, y: 144, "text-anchor": "end" }, short(Math.max(...values)));
-    draw("text", { x: 138, y: 144, "text-anchor": "middle" }, title.split(",")[0] + (log ? ", log" : ""));
+    draw("text", { x: 141, y: 144, "text-anchor": "middle" }, title.split(",")[0] + (log ? ", log" : ""));
     return svg;
   }
 

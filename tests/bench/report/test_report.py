@@ -286,10 +286,14 @@ def test_ones_own_page_draws_published_cells_beside_its_own(tmp_path: Path) -> N
     make_results(tmp_path, retrained, methods=("mf",))
     table.write(tmp_path)
     report.write_page(tmp_path)
-    own = carried((tmp_path / "table1" / "index.html").read_text(encoding="utf-8"))
+    text = (tmp_path / "table1" / "index.html").read_text(encoding="utf-8")
+    own = carried(text)
     where = {window["title"]: window["origin"] for window in own["cells"].values()}
     assert where["MF on Coat, protocol table"] == "here"
     assert where["IPS on Coat, protocol table"] == "published"
+    marked = set(re.findall(r'data-cell="([^"]*)" data-origin="here"', text))
+    assert marked == {digest for digest, window in own["cells"].items() if window["origin"] == "here"}
+    assert 'class="mixed"' in text and 'class="mixed"' not in before["index.html"].decode()
     assert own["curves"].keys() == own["cells"].keys() == published["curves"].keys()
     for digest, window in own["cells"].items():
         here = window["origin"] == "here"
