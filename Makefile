@@ -8,7 +8,7 @@ TEST_JOBS ?= 2
 DEVICE ?= cpu
 STUDY ?= ultd
 
-.PHONY: help env test lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed calibrate known-truth storm slurm-test scaling grid-speed selection-study study findings publish-sweep
+.PHONY: help env test lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed calibrate known-truth storm slurm-test scaling grid-speed selection-study study findings publish publish-sweep
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -23,7 +23,7 @@ $(READY): pyproject.toml constraints.txt
 
 env: $(READY) ## create the environment
 
-table1: env ## train what is missing of Table 1 and write results/table1 (BENCH_DATA=dir says where the data are)
+table1: env ## train what is missing of Table 1 and write one's own, results/table1 (BENCH_DATA=dir: where the data are)
 	$(RUN) -m bench.reproduce $(ARGS)
 
 test: env ## run the test-suite (TEST_JOBS processes)
@@ -86,11 +86,16 @@ scaling: env ## how time and memory grow with members, users, ratings, batch and
 	$(RUN) -m pip install -q -c constraints.txt -e '.[plots]'
 	$(RUN) -m bench.speed.scaling $(ARGS)
 
-report: env ## write the table and its page, results/table1/index.html, from the records
+report: env ## write one's own table and its page, results/table1/index.html, from the records
 	$(RUN) -m bench.table $(ARGS)
 	$(RUN) -m bench.report $(ARGS)
 
-findings: env ## what came of the paper's table: results/REPORT.md and the front page's sentences
+publish: env ## for maintainers: results/published from the records, where nothing vanishes (FORCE=1: even then)
+	$(RUN) -m bench.gate.publish $(if $(FORCE),--force) $(ARGS)
+	$(RUN) -m bench.study.report
+	$(RUN) -m bench.study.readme
+
+findings: env ## what came of the published table: results/published/REPORT.md and the front page's sentences
 	$(RUN) -m bench.study.report $(ARGS)
 	$(RUN) -m bench.study.readme $(ARGS)
 

@@ -3,24 +3,30 @@
 The cells are all rows of the registry on all data sets, under protocol `table`, and on the data sets
 of stars under protocol `text` too (elsewhere the two are the same). A cell takes its tuned
 configuration from `conf/tuned/PROTOCOL/DATASET/METHOD.yaml` where there is one, else from the same place
-under the other protocol. Where there is none at all it is swept over the default grid, or, on the large
-data sets, takes the default settings (`dataset.untuned_sweep`). Overrides hold for every cell. Coat's
-cells have 20 seeds, the others the configuration's 10.
+under the other protocol, else from a sweep of one's own (`bench.tuned`). Where there is none at all it is
+swept over the default grid, or, on the large data sets, takes the default settings
+(`dataset.untuned_sweep`). Overrides hold for every cell. Coat's cells have 20 seeds, the others the
+configuration's 10.
+
+What was trained here stands in `results/table1` beside what is published (`results/published`), each cell
+with its origin. Nothing published is changed, and no baseline is trained that was not asked for: with
+`--methods mine`, the published rows and `mine` are one table, tested over the same seeds and splits.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import os
 import re
+import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import traceback
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import joblib
 from tqdm import tqdm
@@ -28,21 +34,31 @@ from tqdm import tqdm
 import methods
 from bench import cell as cells
 from bench import compose, data, tuned
-from bench.command.progress import Bar, summary
-from bench.config import Config
-from bench.data import Ratings
+from bench.command.app import one_sentence
+from bench.command.crew import Teller, train_all
+from bench.command.main import debugging
+from bench.command.main import main as command
+from bench.command.progress import duration
+from bench.command.ratings import read_once
 from bench.engine.device import device_of
 from bench.errors import BenchError, MissingData, NotApplicable, nearest
 from bench.files import write_all
 from bench.records import store
 from bench.report import page_files
 from bench.table import files, load_results
-from bench.table.manifest import Dataset, Listed, Manifest, Row
+from bench.table.files import OWN_FOLDER, PUBLISHED_FOLDER
+from bench.table.frame import Frame
+from bench.table.lines import HERE
+from bench.table.manifest import FILE, CellKey, Dataset, Listed, Manifest, Row
+from bench.table.terminal import agreement, printable
+from bench.table.terminal import text as in_terminal
 
 DATASETS = ("coat", "yahoo_r3", "kuairec", "synthetic")  # in the table's order
 PROTOCOLS = ("table", "text")
 REFERENCE = "mf"  # the row that the others are tested against
 SEEDS = {"coat": 20}  # final runs where the configuration's number is too few: small test sets, cheap cells
+
+_NAMED = 3  # cells of which it is said why they are trained again
 
 
 @dataclass(frozen=True)
@@ -63,142 +79,137 @@ class Task:
     overrides: of the configuration, its groups included. deadline: time after which it is not begun.
     """
 
-    protocol: str
-    dataset: str
-    method: str
+    key: CellKey
     overrides: tuple[str, ...]
     deadline: float
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        protocol, dataset, method = self.key
+        return f"{method} on {dataset}, protocol {protocol}"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a task: the record's digest, or why there is none (`failed`: for no good reason)."""
+    """What came of a task: the record's digest, or why there is none. failed: the sentence about a fault."""
 
     digest: str | None
     missing: str | None = None
-    failed: bool = False
-    said: str = ""  # for the terminal
+    failed: str = ""
 
 
-def run(plan: Plan, jobs: int) -> tuple[list[dict[str, Any]], list[str]]:
-    """Trains every cell of the plan that has no record, `jobs` at a time.
+@dataclass
+class Listing:
+    """The cells so far.
 
-    Returns:
-        the cells as `cells.json` lists them, and a sentence for each that failed.
+    absent: data set → why its files cannot be had. waiting: to be trained. trainings: of each of them, as
+    far as they are known before. reasons: why some of them are trained although they have a record.
+    failures: sentences.
     """
-    listed: list[dict[str, Any]] = []
-    waiting: list[tuple[int, Task]] = []  # place in `listed`
+
+    cells: dict[CellKey, Listed] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    waiting: list[Task] = field(default_factory=list)
+    trainings: list[int] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def enter(self, task: Task, answer: Answer) -> None:
+        """What came of a task."""
+        self.cells[task.key] = Listed(answer.digest, answer.missing)
+        if answer.failed:
+            self.failures.append(f"{task.name}: {answer.missing}")
+
+
+# --- Cells --------------------------------------------------------------------------------------------
+
+
+def look_up_all(plan: Plan, runs: Path) -> Listing:
+    """Finds the plan's cells that have a record; the others are waiting, or have a reason.
+
+    Raises:
+        BenchError: an override is wrong.
+    """
+    found = Listing()
+    anything = any(True for _ in store.digests(runs))
     for protocol in plan.protocols:
         for dataset in plan.datasets:
-            why = _absent(plan, protocol, dataset)
-            if why is not None:
-                print(f"{dataset}, protocol {protocol}: {why}", flush=True)
+            why, seeds = _absent(plan, protocol, dataset, found)
             for method in plan.rows:
-                entry = {"protocol": protocol, "dataset": dataset, "method": method}
-                listed.append({**entry, "cell": None, "missing": why})
-                if why is None:
-                    overrides = _overrides(plan, protocol, dataset, method)
-                    task = Task(protocol, dataset, method, overrides, plan.deadline)
-                    answer = look_up(task)
-                    if answer is None:
-                        waiting.append((len(listed) - 1, task))
-                    else:
-                        listed[-1].update(cell=answer.digest, missing=answer.missing)
-
-    failures: list[str] = []
-    if waiting:
-        print(f"{len(waiting)} cells are to be trained, {min(jobs, len(waiting))} at a time.", flush=True)
-    for place, answer in _train_all(waiting, min(jobs, len(waiting)), plan.overrides):
-        listed[place].update(cell=answer.digest, missing=answer.missing)
-        if answer.failed:
-            entry = listed[place]
-            failures.append(f"{entry['method']} on {entry['dataset']}: {answer.missing}")
-    return listed, failures
+                task = _task(plan, (protocol, dataset, method))
+                found.cells[task.key] = Listed(None, why)
+                if why is not None:
+                    continue
+                answer = look_up(task) if anything else None
+                if isinstance(answer, Answer):
+                    found.enter(task, answer)
+                    continue
+                found.waiting.append(task)
+                found.trainings.append(seeds if answer is None else cells.trainings(answer))
+                reason = "" if answer is None else cells.reason(answer, runs)
+                found.reasons += [reason] if reason else []
+    return found
 
 
-def _train_all(
-    waiting: list[tuple[int, Task]], jobs: int, overrides: tuple[str, ...]
-) -> Iterator[tuple[int, Answer]]:
-    """The tasks' places and answers, as they come."""
-    work = (joblib.delayed(_numbered)(place, task, overrides, jobs <= 1) for place, task in waiting)
-    # Each process is given cores of its own: one thread trains as fast as two (`make speed`).
-    answers = joblib.Parallel(n_jobs=max(jobs, 1), return_as="generator_unordered", batch_size=1)(work)
-    bar = tqdm(total=len(waiting), desc="cells", unit="cell", disable=None if jobs > 1 else True)
-    for place, answer in answers:
-        bar.update()
-        if answer.said:
-            tqdm.write(answer.said, file=sys.stderr if answer.failed else sys.stdout)
-        yield place, answer
-    bar.close()
-
-
-def _numbered(place: int, task: Task, overrides: tuple[str, ...], show: bool) -> tuple[int, Answer]:
-    """One task in a worker process."""
-    compose.register(overrides)
-    return place, train(task, show)
-
-
-def look_up(task: Task) -> Answer | None:
-    """The answer to a task, if it is there without training."""
+def look_up(task: Task) -> Answer | cells.Cell:
+    """The answer to a task if it is there without training, else the cell that waits for it."""
     try:
         config = compose.composed(task.overrides)
-        cell = cells.prepare(config, _load(config))
+        cell = cells.prepare(config, read_once(config))
     except BenchError as error:
-        return Answer(None, str(error), failed=True)
-    runs = Path(config.results) / "runs"
-    found = store.find(runs, cell.digest, report=lambda sentence: print(sentence, file=sys.stderr))
-    return None if found is None else Answer(cell.digest)
+        return Answer(None, str(error), failed=f"{task.name}: {error}")
+    record = cells.find(cell, Path(config.results) / "runs")
+    return cell if record is None else Answer(cell.digest)
 
 
-def train(task: Task, show: bool) -> Answer:
-    """Trains a cell; `show`: with a bar of its own."""
-    name = f"{task.method} on {task.dataset}, protocol {task.protocol}"
-    started = time.time()
-    if started > task.deadline:
+def train(task: Task, tell: Teller) -> Answer:
+    """Trains a cell, perhaps in a process of its own; what goes wrong is told by the answer."""
+    if time.time() > task.deadline:
         return Answer(None, "Not trained yet: the time was up; `make table1` goes on.")
     try:
-        config = compose.composed(task.overrides)
-        cell = cells.prepare(config, _load(config), task.overrides)
-        runs = Path(config.results) / "runs"
-        with Bar(name, show) as bar:
-            record = cells.run(cell, runs, bar)
+        with one_sentence():
+            compose.register(task.overrides)
+            config = compose.composed(task.overrides)
+            cell = cells.prepare(config, read_once(config), task.overrides)
+            cells.run(cell, Path(config.results) / "runs", tell)
     except NotApplicable as error:
         return Answer(None, str(error))
     except BenchError as error:
-        return Answer(None, str(error), failed=True, said=f"{name}: {error}")
-    seconds = f"  time      {time.time() - started:.0f} s"
-    return Answer(cell.digest, said=f"{summary(name, record, runs / cell.digest)}\n{seconds}")
+        return Answer(None, str(error), failed=f"{task.name}: {error}")
+    except Exception as error:  # of a method of one's own, most likely: the other cells go on
+        if debugging():
+            raise
+        return Answer(
+            None, f"{type(error).__name__}: {error}", failed=f"{task.name}:\n{traceback.format_exc()}"
+        )
+    return Answer(cell.digest)
 
 
-_loaded: dict[str, Ratings] = {}
-
-
-def _load(config: Config) -> Ratings:
-    """The ratings, read once in each process."""
-    key = repr((config.data_dir, config.dataset))
-    if key not in _loaded:
-        _loaded[key] = cells.load(config)
-    return _loaded[key]
-
-
-def _absent(plan: Plan, protocol: str, dataset: str) -> str | None:
-    """Why a protocol has no cells on a data set, if it has none."""
+def _absent(plan: Plan, protocol: str, dataset: str, found: Listing) -> tuple[str | None, int]:
+    """Why a protocol has no cells on a data set, if it has none; and the seeds of each."""
     config = compose.composed(_overrides(plan, protocol, dataset, REFERENCE))
     try:
-        _load(config)
+        read_once(config)
     except MissingData as error:
-        return _anywhere(str(error), Path(config.data_dir))
+        found.absent[config.dataset.title] = str(error)
+        return _anywhere(str(error), Path(config.data_dir)), config.seeds
     first = plan.protocols[0]
     if protocol != first:
         other = compose.composed(_overrides(plan, first, dataset, REFERENCE))
         if config.dataset.threshold == other.dataset.threshold:
-            return f"On {config.dataset.title} this protocol is the same as protocol `{first}`."
-    return None
+            why = f"On {config.dataset.title} this protocol is the same as protocol `{first}`."
+            return why, config.seeds
+    return None, config.seeds
 
 
 def _anywhere(sentence: str, data_dir: Path) -> str:
     """A sentence without the place of the data on this machine: the table is for everybody."""
     return re.sub(rf"(?<![\w./-]){re.escape(str(data_dir))}(?=/)", "the data folder", sentence)
+
+
+def _task(plan: Plan, key: CellKey) -> Task:
+    return Task(key, _overrides(plan, *key), plan.deadline)
 
 
 def _overrides(plan: Plan, protocol: str, dataset: str, method: str) -> tuple[str, ...]:
@@ -215,46 +226,124 @@ def _untuned_sweep(dataset: str) -> str:
     return compose.composed([f"dataset={dataset}"]).dataset.untuned_sweep
 
 
-def rows(plan: Plan) -> list[Row]:
-    """What the table prints about its rows."""
-    described = []
-    for key in plan.rows:
-        kind = methods.get(key)
-        described.append(
-            Row(
-                method=key,
-                title=kind.title,
-                uses_unbiased=kind.uses_unbiased,
-                control=methods.is_control(key),
-                # What the table calls the best baseline is one of the paper's, not its own method.
-                baseline=key in methods.ROWS and key not in methods.OWN,
-                guest=key not in methods.ROWS and not methods.is_control(key),
-            )
-        )
-    return described
+def remember(plan: Plan, folder: Path, found: Listing) -> None:
+    """Enters cells that an earlier command has listed, if their records still are what this one would train.
 
-
-def write_list(results: Path, plan: Plan, listed: list[dict[str, Any]]) -> None:
-    """Writes `cells.json`, from which `bench.table` makes the table.
-
-    Raises:
-        BenchError: the folder cannot be written.
+    So that a table of one row of one's own does not forget what else was trained here.
     """
-    datasets = []
-    for name in plan.datasets:
+    if not (folder / FILE).is_file():
+        return
+    for key, listed in Manifest.read(folder).cells.items():
+        protocol, dataset, method = key
+        known = protocol in PROTOCOLS and dataset in data.names() and method in methods.names()
+        if key in found.cells or listed.digest is None or not known:
+            continue
+        answer = look_up(_task(plan, key))
+        if isinstance(answer, Answer) and answer.digest is not None:
+            found.cells[key] = Listed(answer.digest)
+
+
+# --- The list of cells --------------------------------------------------------------------------------
+
+
+def manifest(plan: Plan, found: Listing) -> Manifest:
+    """The list of what is there, as `bench.table` takes it."""
+    keys = found.cells
+    described = []
+    for name in _ordered(DATASETS, (key[1] for key in keys)):
         config = compose.composed(_overrides(plan, plan.protocols[0], name, REFERENCE)).dataset
-        datasets.append(Dataset(dataset=name, title=config.title, k=config.k))
-    manifest = Manifest(
-        protocols=list(plan.protocols),
-        datasets=datasets,
-        rows=rows(plan),
+        described.append(Dataset(dataset=name, title=config.title, k=config.k))
+    return Manifest(
+        protocols=_ordered(PROTOCOLS, (key[0] for key in keys)),
+        datasets=described,
+        rows=[_row(key) for key in _ordered(methods.names(), (key[2] for key in keys))],
         reference=REFERENCE,
-        cells={
-            (entry["protocol"], entry["dataset"], entry["method"]): Listed(entry["cell"], entry["missing"])
-            for entry in listed
-        },
+        cells=found.cells,
     )
-    manifest.write(results / "table1")
+
+
+def _row(key: str) -> Row:
+    """What the table prints about a row."""
+    kind = methods.get(key)
+    return Row(
+        method=key,
+        title=kind.title,
+        uses_unbiased=kind.uses_unbiased,
+        control=methods.is_control(key),
+        # What the table calls the best baseline is one of the paper's, not its own method.
+        baseline=key in methods.ROWS and key not in methods.OWN,
+        guest=not of_suite(key),
+    )
+
+
+def of_suite(key: str) -> bool:
+    """Whether a method is a row of the suite; others are their users' own."""
+    return key in methods.ROWS or methods.is_control(key)
+
+
+def _ordered(order: Sequence[str], found: Iterable[str]) -> list[str]:
+    """The names that were found, each once, in an order that others come after."""
+    names = set(found)
+    return [name for name in order if name in names] + sorted(names - set(order))
+
+
+# --- In the terminal ----------------------------------------------------------------------------------
+
+
+def expected_seconds(found: Listing, published: Frame | None) -> list[float]:
+    """What each waiting cell took where it was published, for as many seeds as here; 0 of other rows."""
+    known: dict[CellKey, float] = {}
+    for line in published.lines if published else ():
+        seconds = line.cell.provenance.get("training_seconds", "")
+        if line.values and seconds:
+            known[line.protocol, line.dataset.dataset, line.row.method] = float(seconds) / len(line.values)
+    return [known.get(task.key, 0.0) * n for task, n in zip(found.waiting, found.trainings, strict=True)]
+
+
+def announce(found: Listing, seconds: Sequence[float], jobs: int) -> None:
+    """Says what is going to be trained, and for how long."""
+    for reason in found.reasons[:_NAMED]:
+        _tell(reason)
+    if len(found.reasons) > _NAMED:
+        _tell(f"So are {len(found.reasons) - _NAMED} more.")
+    n, known = len(found.waiting), [each for each in seconds if each]
+    text = f"{_cells(n)} to be trained, {min(jobs, n)} at a time"
+    if known:
+        mean = sum(known) / len(known)
+        whole = (sum(known) + mean * (n - len(known))) / min(jobs, n)
+        text += f"; about {duration(max(whole, max(known)))}, as fast as the published cells were trained"
+    _tell(f"{text}.")
+
+
+def conclusion(frame: Frame, found: Listing) -> list[str]:
+    """What was trained here, how far it agrees with what is published, and what is missing."""
+    cells_ = {(line.protocol, line.dataset, line.row.method): line.cell for line in frame.lines}
+    here = Counter(key[1].title for key, cell in cells_.items() if cell.origin == HERE)
+    n, whole = sum(here.values()), sum(1 for cell in cells_.values() if not cell.missing)
+    where = ", ".join(f"{count} on {title}" for title, count in here.items())
+    others = "; the others are as published" if n < whole else ""
+    sentences = [f"{n} of {whole} cells were trained here{f' ({where})' if where else ''}{others}."]
+    if n:
+        sentences.append(agreement(frame))
+    sentences += [f"{title} is not here: {why}" for title, why in found.absent.items()]
+    if found.failures:
+        sentences.append(f"{_cells(len(found.failures))} failed; their sentences stand above.")
+    return sentences
+
+
+def _cells(n: int) -> str:
+    return f"{n} cell{'' if n == 1 else 's'}"
+
+
+def _show(frame: Frame) -> None:
+    _tell(in_terminal(frame, shutil.get_terminal_size((100, 24)).columns) + "\n")
+
+
+def _tell(text: str) -> None:
+    print(printable(text, sys.stdout), flush=True)
+
+
+# --- Command line -------------------------------------------------------------------------------------
 
 
 def _chosen(given: str, known: Sequence[str], what: str) -> tuple[str, ...]:
@@ -267,6 +356,46 @@ def _chosen(given: str, known: Sequence[str], what: str) -> tuple[str, ...]:
     return tuple(name for name in known if name in names)
 
 
+def reproduce(plan: Plan, jobs: int, brief: bool = False) -> int:
+    """Trains what is missing of a plan and writes the table; returns the exit status.
+
+    Args:
+        jobs: processes; 0: one for each CPU that this process may use.
+        brief: without the table in the terminal.
+
+    Raises:
+        BenchError: an override is wrong, or a folder cannot be used.
+    """
+    some = compose.composed(_overrides(plan, plan.protocols[0], plan.datasets[0], REFERENCE))
+    results = Path(some.results)
+    runs, folder = results / "runs", results / OWN_FOLDER
+    cells.clean(runs)
+    known = (results / PUBLISHED_FOLDER / FILE).is_file()
+    published = load_results(results, published=True) if known else None
+    found = look_up_all(plan, runs)
+    remember(plan, folder, found)
+    if found.waiting:
+        jobs = jobs or (1 if device_of(some.engine).type == "cuda" else joblib.cpu_count())
+        seconds = expected_seconds(found, published)
+        if published is not None and not brief:
+            _show(published)
+        announce(found, seconds, jobs)
+        tasks = found.waiting
+        for place, answer in train_all(train, tasks, found.trainings, seconds, min(jobs, len(tasks))):
+            found.enter(tasks[place], answer)
+            if answer.failed:
+                tqdm.write(answer.failed, file=sys.stderr)
+    manifest(plan, found).write(folder)
+    frame = load_results(results)
+    write_all(folder, {**files(frame), **page_files(frame, results)})
+    if not brief:
+        _show(frame)
+    for sentence in conclusion(frame, found):
+        _tell(sentence)
+    _tell(f"The table, its page and every number: {folder / 'index.html'} and the files beside it.")
+    return 1 if found.failures else 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -277,43 +406,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--methods", default="", help="some of the rows' keys")
     parser.add_argument("--jobs", type=int, default=0, help="cells trained at once; 0: one for each core")
     parser.add_argument("--minutes", type=float, help="begin no cell after so many minutes")
+    parser.add_argument("--brief", action="store_true", help="do not print the table")
     parser.add_argument("overrides", nargs="*", help="of the configuration, for every cell: seeds=20")
-    given = parser.parse_args(arguments)
-    try:
+
+    def work(given: argparse.Namespace) -> int:
+        for word in given.overrides:
+            name, _, value = word.partition("=")
+            if name in ("protocol", "dataset", "method"):
+                raise BenchError(f"{word} is an override of every cell: write --{name}s {value} instead.")
         compose.register(given.overrides)
-        known = methods.rows() + [key for key in methods.names() if key not in methods.rows()]
+        datasets = [*DATASETS, *sorted(set(data.names()) - set(DATASETS))]
         plan = Plan(
             protocols=_chosen(given.protocols, PROTOCOLS, "protocol"),
-            datasets=_chosen(
-                given.datasets, [*DATASETS, *sorted(set(data.names()) - set(DATASETS))], "data set"
-            ),
-            rows=_chosen(given.methods, known, "method"),
+            datasets=_chosen(given.datasets, datasets, "data set"),
+            rows=_chosen(given.methods, methods.names(), "method"),
             overrides=tuple(given.overrides),
             deadline=math.inf if given.minutes is None else time.time() + 60 * given.minutes,
         )
-        some = compose.composed(_overrides(plan, plan.protocols[0], plan.datasets[0], REFERENCE))
-        results = Path(some.results)
-        store.clean(results / "runs")
-        jobs = given.jobs or (1 if device_of(some.engine).type == "cuda" else os.cpu_count() or 1)
-        listed, failures = run(plan, jobs)
-        write_list(results, plan, listed)
-        numbers = load_results(results)
-        texts = {**files(numbers), **page_files(numbers, results)}
-        for file in write_all(results / "table1", texts):
-            print(file)
-        n = sum(entry["cell"] is not None for entry in listed)
-        print(f"{n} of {len(listed)} cells are filled; the table names the reason of every other.")
-        if failures:
-            print(f"{len(failures)} cells failed; their sentences stand above.", file=sys.stderr)
-        return 1 if failures else 0
-    except BenchError as error:
-        if os.environ.get("BENCH_DEBUG") == "1":
-            raise
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Stopped; finished cells are kept, and the same command goes on from them.", file=sys.stderr)
-        return 130
+        return reproduce(plan, given.jobs, given.brief)
+
+    stopped = "Stopped; finished cells are kept, and the same command goes on from them."
+    return command(parser, work, arguments, stopped)
 
 
 if __name__ == "__main__":

@@ -65,10 +65,10 @@ def summary(name: str, record: Record, folder: Path) -> str:
     )
     n = len(record.seeds)
     scores = []
-    for name_of_metric in record.metrics:
-        values = list(record.metric(name_of_metric).values())
+    for metric in record.metrics:
+        values = list(record.metric(metric).values())
         spread = f" ± {np.std(values, ddof=1):.4f}" if n > 1 else ""
-        scores.append(f"{METRICS[name_of_metric].heading(record.k)} {np.mean(values):.4f}{spread}")
+        scores.append(f"{METRICS[metric].heading(record.k)} {np.mean(values):.4f}{spread}")
     lines = [
         name,
         f"  selected  {point or 'the only point'} ({record.points} points, "
@@ -82,16 +82,14 @@ def summary(name: str, record: Record, folder: Path) -> str:
 
 
 class Overview:
-    """What a multirun has before it, told before it starts, and how far it is.
+    """What a multirun of sweeps in stages has before it, told before it starts, and how far it is.
 
-    jobs: the overrides of each cell.
+    jobs: the overrides of each cell. Other multiruns are short, and start at once.
     """
 
     def __init__(self, jobs: Sequence[Sequence[str]]) -> None:
         self._started = time.monotonic()
-        ahead = [self._ahead(job) for job in jobs] if len(jobs) > 1 else []
-        # Of sweeps in stages only: other runs are short.
-        self._trainings = [n for n, _ in ahead] if any(staged for _, staged in ahead) else []
+        self._trainings = [_trainings(job) for job in jobs] if len(jobs) > 1 and _staged(jobs) else []
         if self._trainings:
             known = [n for n in self._trainings if n]
             print(
@@ -99,22 +97,6 @@ class Overview:
                 f"{len(self._trainings) - len(known)} cells are there.",
                 flush=True,
             )
-
-    @staticmethod
-    def _ahead(job: Sequence[str]) -> tuple[int, bool]:
-        """Trainings of a cell, and whether it is swept in stages; (0, False) where its record is there, or if
-        it has an error that it will tell itself."""
-        from bench import cell as cells
-        from bench import compose
-
-        try:
-            config = compose.composed(job)
-            cell = cells.prepare(config, cells.load(config))
-        except BenchError:
-            return 0, False
-        if not cell.again and (Path(config.results) / "runs" / cell.digest / "record.json").is_file():
-            return 0, False
-        return cells.trainings(cell), len(cell.plan.stages) > 1
 
     def place(self, cell: int) -> str:
         """Of a cell, from 1, among all."""
@@ -126,3 +108,34 @@ class Overview:
         if done and to_come and self._trainings[cell - 1]:
             left = (time.monotonic() - self._started) / done * to_come
             print(f"{cell} of {len(self._trainings)} cells; about {duration(left)} left at this rate.")
+
+
+def _staged(jobs: Sequence[Sequence[str]]) -> bool:
+    """Whether a job is swept in several stages: of the jobs with the same sweep, the first tells."""
+    from bench import compose
+
+    first: dict[tuple[str, ...], Sequence[str]] = {}
+    for job in jobs:
+        first.setdefault(tuple(word for word in job if word.lstrip("+").startswith("sweep")), job)
+    for job in first.values():
+        try:
+            if len(compose.composed(job).sweep.stages) > 1:
+                return True
+        except BenchError:
+            continue  # the job will tell it itself
+    return False
+
+
+def _trainings(job: Sequence[str]) -> int:
+    """Trainings of a cell; 0 where its record is there, or if it has an error that it will tell itself."""
+    from bench import cell as cells
+    from bench import compose
+    from bench.command.ratings import read_once
+
+    try:
+        config = compose.composed(job)
+        cell = cells.prepare(config, read_once(config))
+    except BenchError:
+        return 0
+    there = (Path(config.results) / "runs" / cell.digest / "record.json").is_file()
+    return 0 if there and not cell.again else cells.trainings(cell)

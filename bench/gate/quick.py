@@ -56,7 +56,7 @@ def train_profile(scratch: Path, options: Sequence[str], overrides: Sequence[str
             if folder.exists():
                 shutil.rmtree(folder)
         words = [*_PROFILE, *overrides, f"results={scratch}"]
-        status = reproduce.main(["--protocols", _PROTOCOL, *options, *words])
+        status = reproduce.main(["--brief", "--protocols", _PROTOCOL, *options, *words])
         if status > 1:
             raise KeyboardInterrupt
         if not (made / "table1.csv").exists():

@@ -1,7 +1,7 @@
 """Puts the front page's findings and table into README.md: `python -m bench.study.readme [--results DIR]`.
 
-They are the sentences of `bench/study/report.py`, and of `table1.md` what stands under its first protocol:
-the means on all data sets, and the section of one, by default Coat.
+They are the sentences of `bench/study/report.py`, and of `results/published/table1.md` what stands under its
+first protocol: the means on all data sets, and the section of one, by default Coat.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.study import report as findings
-from bench.table import load_results
+from bench.table.files import PUBLISHED_FOLDER
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 PARTS = ("findings", "table1")
@@ -52,8 +52,8 @@ def updated(readme: str, results: Path, dataset: str) -> str:
         BenchError: a mark is not there, or the table is not.
         OSError: the table cannot be read.
     """
-    table = (results / "table1" / "table1.md").read_text(encoding="utf-8")
-    found = findings.columns(load_results(results))
+    table = (results / PUBLISHED_FOLDER / "table1.md").read_text(encoding="utf-8")
+    found = findings.columns(findings.published(results))
     listed = "\n".join(f"{n}. {each}" for n, each in enumerate(findings.sentences(found), 1))
     texts = dict(zip(PARTS, (listed, excerpt(table, dataset)), strict=True))
     for part, text in texts.items():

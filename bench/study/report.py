@@ -1,4 +1,4 @@
-"""What came of the paper's table: `python -m bench.study.report [--results DIR]` writes `DIR/REPORT.md`.
+"""What came of the paper's table: `python -m bench.study.report` writes `results/published/REPORT.md`.
 
 The report's text is the template `bench/study/report.md`; every number in it comes from the table's frame,
 the sweeps' and the studies' CSV files. Needs neither torch nor data, and the same files give the same bytes.
@@ -24,12 +24,14 @@ from tabulate import tabulate
 
 from bench.errors import BenchError
 from bench.files import write_text
-from bench.table import load_results
+from bench.table import load
+from bench.table.files import PUBLISHED_FOLDER
 from bench.table.frame import Frame
 from bench.table.lines import ALPHA, TOLERANCE, Line
 from bench.table.statistics import holm, paired, wilcoxon
 
 TEMPLATE = Path(__file__).with_suffix(".md")
+NAME = "REPORT.md"
 OWN = ("ultd_tp", "ultd_jl")  # the paper's own rows
 PLAIN = ("eib", "mf_combine")  # controls: a whole-space term without A; A without debiasing
 NAIVE = "coat"  # the data set of the study `naive`
@@ -493,16 +495,26 @@ def sentences(found: Sequence[Column]) -> list[str]:
     ]
 
 
+def published(results: Path) -> Frame:
+    """The published table, from its files alone: what lies in the store of this checkout changes nothing.
+
+    Raises:
+        BenchError: see `bench.table.frame.load`.
+    """
+    folder = results / PUBLISHED_FOLDER
+    return load(folder, None, folder, sweeps=results / "sweep")
+
+
 def report(results: Path) -> str:
     """The text of `REPORT.md`.
 
     Raises:
         BenchError: a file is absent or not as it was written.
     """
-    frame = load_results(results)
+    frame = published(results)
     found = columns(frame)
     if not found:
-        raise BenchError("The table holds no numbers of real ratings to report on; `make table1` makes it.")
+        raise BenchError("The published table holds no numbers of real ratings to report on.")
     try:
         return string.Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
             sentences="\n".join(f"{n}. {each}" for n, each in enumerate(sentences(found), 1)),
@@ -540,11 +552,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     given = parser.parse_args(arguments)
     try:
-        write_text(given.results / "REPORT.md", report(given.results))
+        file = write_text(given.results / PUBLISHED_FOLDER / NAME, report(given.results))
     except BenchError as error:
         print(error, file=sys.stderr)
         return 1
-    print(given.results / "REPORT.md")
+    print(file)
     return 0
 
 

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from bench import cell as cells
-from bench import compose, reproduce
+from bench import compose, reproduce, table
 from bench.records import store
 
 TINY = ("dataset.batch_size=32", "engine.max_epochs=2", "seeds=2", "dataset.selection_seeds=1")
 ROWS = ("--methods", "mf,ips,item_mean,ips_oracle")
+
+
+TOY = Path(__file__).parents[1] / "extra" / "toy_method.py"
 
 
 def command(results: Path, *more: str) -> list[str]:
@@ -22,6 +31,30 @@ def command(results: Path, *more: str) -> list[str]:
         *("--datasets", "coat,synthetic", "--jobs", "1", *more),
         *(*TINY, f"results={results}", f"data_dir={results / 'nothing'}"),
     ]
+
+
+def only(results: Path, methods: str, *more: str) -> list[str]:
+    """The command for some rows on generated data, under one protocol."""
+    where = (f"results={results}", f"data_dir={results / 'nothing'}")
+    return [
+        *("--methods", methods, "--datasets", "synthetic", "--protocols", "table", "--jobs", "1"),
+        *(*TINY, *where, *more),
+    ]
+
+
+@pytest.fixture
+def published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A folder of results with a published table of two rows, and without a record, as a fresh clone."""
+    assert reproduce.main(only(tmp_path, "mf,ips")) == 0
+    (tmp_path / "table1").rename(tmp_path / "published")
+    table.write(tmp_path, published=True)
+    shutil.rmtree(tmp_path / "runs")
+    capsys.readouterr()
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
 def lines(results: Path) -> dict[tuple[str, str, str], dict[str, str]]:
@@ -34,7 +67,8 @@ def test_the_table_of_the_embedded_data_set_from_nothing(
 ) -> None:
     assert reproduce.main(command(tmp_path)) == 0
     said = capsys.readouterr()
-    assert "make data" in said.out and "4 of 16 cells are filled" in said.out
+    assert "Coat is not here: " in said.out and "run `make data`" in said.out
+    assert "4 of 4 cells were trained here (4 on Synthetic)." in said.out
     found = lines(tmp_path)
     for method in ("mf", "ips", "item_mean", "ips_oracle"):
         row = found["table", "synthetic", method]
@@ -102,6 +136,7 @@ def test_a_failing_cell_is_named_and_the_others_stand(
         (["--methods", "msf"], "did you mean 'mf'"),
         (["method.clip=3"], "There is no field 'method.clip'"),
         (["sead=3"], "did you mean 'seeds'"),
+        (["dataset=coat"], "dataset=coat is an override of every cell: write --datasets coat instead."),
     ],
 )
 def test_wrong_arguments_are_one_sentence(
@@ -135,3 +170,115 @@ def test_the_place_of_the_data_is_left_out_and_nothing_else(place: str) -> None:
     sentence = "x-data.txt is missing under {}/coat: run `make data`, or see www.data.org/data/coat.zip."
     told = reproduce._anywhere(sentence.format(Path(place)), Path(place))
     assert told == sentence.format("the data folder")
+
+
+# --- Beside what is published -------------------------------------------------------------------------
+
+
+def test_a_row_of_ones_own_stands_beside_the_published_rows_and_nothing_else_is_trained(
+    published: Path, own_registry: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = []
+    really = cells.run
+    monkeypatch.setattr(cells, "run", lambda cell, *rest: trained.append(cell.method) or really(cell, *rest))
+    before = contents(published / "published")
+    extra = f"methods.extra=[{TOY}]"
+    assert reproduce.main(only(published, "toy_method", extra)) == 0
+    assert trained == ["toy_method"]
+    said = capsys.readouterr()
+    assert "1 cell to be trained, 1 at a time" in said.out
+    assert "1 of 3 cells were trained here (1 on Synthetic); the others are as published." in said.out
+    found = lines(published)
+    origins = {key[2]: row["origin"] for key, row in found.items()}
+    assert origins == {"mf": "published", "ips": "published", "toy_method": "here"}
+    # Tested against the published reference over the same seeds.
+    toy = found["table", "synthetic", "toy_method"]
+    assert (toy["reference"], toy["n"]) == ("mf", "2") and toy["p_value"] == "0.5"
+    # A baseline that is trained here takes its published number's place, and they are compared.
+    assert reproduce.main(only(published, "ips", extra)) == 0
+    assert trained == ["toy_method", "ips"]
+    said = capsys.readouterr()
+    assert "2 of 3 cells were trained here" in said.out
+    assert "Of 4 numbers trained here that are published, too, 4 are equal to six decimals" in said.out
+    origins = {key[2]: row["origin"] for key, row in lines(published).items()}
+    assert origins == {"mf": "published", "ips": "here", "toy_method": "here"}
+    assert contents(published / "published") == before
+
+
+def test_what_is_published_and_how_long_it_takes_is_told_before_training(
+    published: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train_all(*_: object) -> list[tuple[int, reproduce.Answer]]:
+        out = capsys.readouterr().out
+        assert "published" in out
+        assert out.splitlines()[-1].startswith("2 cells to be trained, 2 at a time; about ")
+        return [(place, reproduce.Answer(None, "Not now.")) for place in range(2)]
+
+    monkeypatch.setattr(reproduce, "train_all", train_all)
+    assert reproduce.main([*only(published, "mf,ips"), "--jobs", "2"]) == 0
+
+
+def test_the_expected_seconds_are_the_published_ones_for_as_many_seeds(published: Path) -> None:
+    plan = reproduce.Plan(("table",), ("synthetic",), ("mf", "dr"), ("seeds=6",))
+    frame = table.load_results(published, published=True)
+    (mf,) = (line for line in frame.lines if line.row.method == "mf" and line.metric == "auc")
+    found = reproduce.Listing(
+        waiting=[reproduce._task(plan, ("table", "synthetic", row)) for row in plan.rows], trainings=[6, 6]
+    )
+    seconds = float(mf.cell.provenance["training_seconds"])
+    assert reproduce.expected_seconds(found, frame) == [pytest.approx(3 * seconds), 0.0]
+    assert reproduce.expected_seconds(found, None) == [0.0, 0.0]
+
+
+def test_a_bug_in_a_row_of_ones_own_leaves_the_others(
+    tmp_path: Path, own_registry: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "faulty.py"
+    file.write_text(
+        TOY.read_text().replace("class ToyMethod", "class Faulty").replace("self.counts =", "1 +")
+    )
+    assert reproduce.main(only(tmp_path, "mf,faulty", f"methods.extra=[{file}]")) == 1
+    said = capsys.readouterr()
+    assert "faulty on synthetic, protocol table:" in said.err and "Traceback" in said.err
+    assert "1 cell failed; their sentences stand above." in said.out
+    assert lines(tmp_path)["table", "synthetic", "mf"]["mean"] != ""
+
+
+def test_nothing_that_a_run_writes_can_be_committed() -> None:
+    places = ("results/table1/table1.csv", "results/runs/x/record.json", "results/sweep/own/table/coat/x.csv")
+    for place in (*places, "conf/tuned/own/table/coat/x.yaml"):
+        done = subprocess.run(["git", "check-ignore", "-q", place], cwd=compose.CONF.parent, check=False)
+        if done.returncode > 1:
+            pytest.skip("no git checkout")
+        assert done.returncode == 0, place
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_ctrl_c_ends_in_one_sentence_and_leaves_no_process(tmp_path: Path, jobs: str) -> None:
+    words = [
+        *only(tmp_path, "mf,ips,dr,dr_jl"),
+        "--jobs",
+        jobs,
+        "dataset.n_users=2000",
+        "engine.max_epochs=500",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.reproduce", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=compose.CONF.parent,
+        env={**os.environ, "BENCH_DEBUG": ""},
+        start_new_session=True,
+        # The suite's own process may have been started to ignore Ctrl-C (nohup, a background job).
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == f"4 cells to be trained, {jobs} at a time.\n"
+    time.sleep(5.0)  # of minutes
+    os.killpg(process.pid, signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert error == "Stopped; finished cells are kept, and the same command goes on from them.\n"
+    alive = subprocess.run(["pgrep", "-g", str(process.pid), "-r", "R,S,D"], capture_output=True, text=True)
+    assert alive.stdout == ""

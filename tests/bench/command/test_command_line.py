@@ -17,6 +17,7 @@ import torch
 import bench
 from bench import __main__ as command_line
 from bench import cell as cells
+from bench.command import progress
 from bench.errors import BenchError
 
 ROOT = Path(bench.__file__).parents[1]
@@ -336,6 +337,21 @@ def test_a_multirun_tells_what_does_not_apply(bench: Bench, coat: Path, tmp_path
     assert out.count("  record  ") == 2
     # By itself, such a cell is a failure: its user has asked for it.
     assert refusal(bench(*arguments, "method=ips_oracle")) == error.rstrip()
+
+
+def test_a_multirun_looks_ahead_only_where_a_sweep_has_stages(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking ahead composes every job and reads its ratings: minutes where there are hundreds."""
+    ahead = []
+    really = progress._trainings
+    monkeypatch.setattr(progress, "_trainings", lambda job: ahead.append(job) or really(job))
+    status, out, _ = bench("-m", *TINY, "method=item_mean,mf")
+    assert status == 0 and out.count("  record  ") == 2 and ahead == []
+    stages = "sweep.stages=[{name:a,lists:[quick_grid]},{name:b,around:1,seeds:2}]"
+    status, out, _ = bench("-m", *TINY, "method=mf,ips", stages)
+    assert status == 0 and len(ahead) == 2
+    assert out.startswith("2 cells, ") and "1 of 2: mf on synthetic, protocol table: a 1 × 1 seed" in out
 
 
 def test_a_multirun_goes_on_past_a_bug(bench: Bench, tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,12 @@ N = 10
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    return make_results(tmp_path)
+    """A published table, without the records that it was made from."""
+    make_results(tmp_path)
+    (tmp_path / "table1").rename(tmp_path / "published")
+    table.write(tmp_path, published=True)
+    shutil.rmtree(tmp_path / "runs")
+    return tmp_path
 
 
 def column(dataset: str, metric: str, shifts: dict[str, float], paper: str = "0.7") -> Column:
@@ -48,9 +53,9 @@ def column(dataset: str, metric: str, shifts: dict[str, float], paper: str = "0.
 
 
 def test_what_holds_is_counted_from_the_tables_own_files(results: Path) -> None:
-    lines = list(csv.DictReader(io.StringIO(table.build(results)["table1.csv"])))
+    lines = list(csv.DictReader((results / "published" / "table1.csv").open(encoding="utf-8")))
     compared = [line for line in lines if line["within"]]
-    found = findings.columns(table.load_results(results))
+    found = findings.columns(findings.published(results))
     assert findings.counted(found) == (
         sum(line["within"] == "True" for line in compared),
         sum(line["method"] != "item_mean" for line in compared),
@@ -127,7 +132,7 @@ def test_the_command(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (results / "study" / "ultd.md").write_text("# Readings\n\nA table.\n")
     make_sweep(results / "sweep" / "table" / "coat" / "mf.csv", [("shared", 8, 0), ("shared", 8, 1)], 1800.0)
     assert findings.main(["--results", str(results)]) == 0
-    text = (results / "REPORT.md").read_text()
+    text = (results / "published" / "REPORT.md").read_text()
     assert "### Readings" in text and "make study STUDY=bounds" in text and "$" not in text
     coat = next(line for line in text.splitlines() if line.startswith("| Coat") and "table" in line)
     assert [field.strip() for field in coat.split("|")][5:9] == [
@@ -137,13 +142,13 @@ def test_the_command(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "1.0",
     ]
     assert findings.main(["--results", str(results)]) == 0
-    assert (results / "REPORT.md").read_text() == text
+    assert (results / "published" / "REPORT.md").read_text() == text
     assert findings.main(["--results", str(results / "nowhere")]) == 1
     assert "does not exist" in capsys.readouterr().err
 
 
 def test_without_real_ratings_there_is_nothing_to_report(results: Path) -> None:
-    manifest = results / "table1" / "cells.json"
+    manifest = results / "published" / "cells.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "cells": []}))
     with pytest.raises(BenchError, match="no numbers of real ratings"):
         findings.report(results)

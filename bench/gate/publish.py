@@ -1,0 +1,99 @@
+"""The published table anew, for maintainers: `python -m bench.gate.publish [--force]` (`make publish`).
+
+Takes every cell of the tuned configurations from `results/runs`, makes table and page in `build/publish`,
+shows what moves against `results/published` (as `bench.gate --strict` does), and puts them in its place.
+Nothing is trained. Where a published number would vanish, nothing is written unless `--force` says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import methods
+from bench import compose, reproduce
+from bench.command.main import main as command
+from bench.errors import BenchError
+from bench.files import write_all
+from bench.gate import tables
+from bench.gate.compare import compare_files
+from bench.gate.tell import as_text
+from bench.report import page_files
+from bench.table import files, load
+from bench.table.files import PUBLISHED_FOLDER
+
+_SCRATCH = Path("build/publish")
+_TABLE, _SEEDS = "table1.csv", "seeds.csv"
+_NAMED = 5  # cells that are named where more vanish
+
+
+def vanished(old: Path, new: Path) -> list[str]:
+    """The cells of which a number stands in one table and not in another: "table/coat/mf", each once.
+
+    Raises:
+        BenchError: a table cannot be read.
+    """
+    before, after = tables.read_table(old), tables.read_table(new)
+    lost = [key for key, mean in before.items() if mean is not None and after.get(key) is None]
+    return list(dict.fromkeys("/".join(key[:3]) for key in lost))
+
+
+def publish(overrides: Sequence[str], scratch: Path, force: bool) -> list[Path]:
+    """Makes the table, shows what moves, and publishes it.
+
+    Returns:
+        the files that were written.
+
+    Raises:
+        BenchError: a published number would vanish, an override is wrong, or a record or folder cannot be
+            used.
+    """
+    compose.register(overrides)
+    results = Path(compose.composed(list(overrides)).results)
+    folder = results / PUBLISHED_FOLDER
+    rows = filter(reproduce.of_suite, methods.names())
+    plan = reproduce.Plan(reproduce.PROTOCOLS, reproduce.DATASETS, tuple(rows), tuple(overrides))
+    found = reproduce.look_up_all(plan, results / "runs")
+    if found.failures:
+        raise BenchError(found.failures[0])
+    listed = reproduce.manifest(plan, found)
+    listed.write(scratch)
+    frame = load(scratch, results / "runs", scratch)
+    texts = {**files(frame), **page_files(frame, results, published=True)}
+    write_all(scratch, texts)
+    if (folder / _TABLE).is_file():
+        old, new = scratch / "old.csv", scratch / "new.csv"
+        for table, source in ((old, folder), (new, scratch)):
+            shutil.copyfile(source / _TABLE, table)
+            shutil.copyfile(source / _SEEDS, tables.seeds_file(table))
+        print(as_text(compare_files(old, new, strict=True), False))
+        lost = vanished(old, new)
+        if lost and not force:
+            named = ", ".join(lost[:_NAMED]) + (", …" if len(lost) > _NAMED else "")
+            raise BenchError(
+                f"Numbers of {len(lost)} published cells would vanish ({named}), so nothing is written: "
+                "train them here by `make table1`, or publish without them by `make publish FORCE=1`."
+            )
+    return [listed.write(folder), *write_all(folder, texts)]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.gate.publish", description="Publishes the table of the records that are here."
+    )
+    parser.add_argument("--force", action="store_true", help="even where a published number vanishes")
+    parser.add_argument("--scratch", type=Path, default=_SCRATCH, metavar="DIR")
+    parser.add_argument("overrides", nargs="*", help="of the configuration: results=DIR data_dir=DIR")
+
+    def work(given: argparse.Namespace) -> None:
+        for file in publish(given.overrides, given.scratch, given.force):
+            print(file)
+
+    return command(parser, work, arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

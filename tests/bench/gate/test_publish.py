@@ -1,0 +1,60 @@
+"""`make publish`: nothing that is published vanishes unless somebody says so."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bench import reproduce
+from bench.gate import publish
+
+TINY = ("dataset.batch_size=32", "engine.max_epochs=2", "seeds=2")
+
+
+def test_what_would_vanish_is_asked_for_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The suite, cut to what is tried here.
+    monkeypatch.setattr(reproduce, "DATASETS", ("coat", "synthetic"))
+    monkeypatch.setattr(reproduce, "PROTOCOLS", ("table",))
+    monkeypatch.setattr(reproduce, "of_suite", lambda key: key in ("mf", "ips", "item_mean"))
+    words = (*TINY, f"results={tmp_path}", f"data_dir={tmp_path / 'nothing'}")
+    chosen = ("--methods", "mf,item_mean", "--datasets", "synthetic", "--protocols", "table", "--jobs", "1")
+    assert reproduce.main(["--brief", *chosen, *words]) == 0
+    command = ["--scratch", str(tmp_path / "scratch"), *words]
+    folder = tmp_path / "published"
+
+    def lines() -> dict[str, tuple[str, str]]:
+        rows = csv.DictReader((folder / "table1.csv").open(encoding="utf-8"))
+        return {row["method"]: (row["origin"], row["mean"]) for row in rows if row["mean"]}
+
+    assert publish.main(command) == 0
+    assert {method: origin for method, (origin, _) in lines().items()} == dict.fromkeys(
+        ("mf", "item_mean"), "published"
+    )
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert {"cells.json", "seeds.csv", "table1.md", "index.html"} <= set(before)
+
+    # The same records: nothing moves, and the same bytes.
+    capsys.readouterr()
+    assert publish.main(command) == 0
+    assert "The gate passes" in capsys.readouterr().out
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+    (digest,) = {
+        row["cell"]
+        for row in csv.DictReader((folder / "table1.csv").open(encoding="utf-8"))
+        if row["method"] == "mf" and row["cell"]
+    }
+    shutil.rmtree(tmp_path / "runs" / digest)
+    assert publish.main(command) == 1
+    said = capsys.readouterr()
+    assert "Numbers of 1 published cells would vanish (table/synthetic/mf)" in said.err
+    assert "FORCE=1" in said.err and "gone" in said.out
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+    assert publish.main(["--force", *command]) == 0
+    assert set(lines()) == {"item_mean"}
