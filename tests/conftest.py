@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
+from hydra.core.config_store import ConfigStore
 
 import methods
 from bench.errors import BenchError
@@ -44,3 +46,5 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Methods that the test registers are gone after it."""
     methods.names()  # so that the suite's own are there before
     monkeypatch.setattr(methods, "_registered", dict(methods._registered))
+    store = ConfigStore.instance()
+    monkeypatch.setattr(store, "repo", copy.deepcopy(store.repo))
