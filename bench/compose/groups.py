@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import field, make_dataclass
 from functools import cache
@@ -53,6 +54,20 @@ def _enter(group: str, name: str, node: type) -> None:
     if _entered.get((group, name)) is not node:
         ConfigStore.instance().store(group=group, name=name, node=node)
         _entered[group, name] = node
+
+
+def state() -> tuple[object, ...]:
+    """What a composed configuration depends on besides its overrides, to be compared with an earlier one."""
+    files = []
+    folders = [str(CONF)]
+    while folders:
+        for entry in os.scandir(folders.pop()):
+            if entry.is_dir():
+                folders.append(entry.path)
+            elif entry.name.endswith(".yaml"):
+                known = entry.stat()
+                files.append((entry.path, known.st_mtime_ns, known.st_size))
+    return os.environ.get("BENCH_DATA"), tuple(_entered.items()), frozenset(files)
 
 
 @cache

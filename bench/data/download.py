@@ -169,8 +169,13 @@ def main(arguments: list[str] | None = None) -> int:
                 raise BenchError(f"'{name}' is not a data set with files: {nearest(name, choices)}")
             print(f"{name}: {_describe(name, data_dir)}")
         except BenchError as error:
+            if os.environ.get("BENCH_DEBUG") == "1":
+                raise
             print(f"{name}: {error}", file=sys.stderr)
             status = 1
+        except KeyboardInterrupt:
+            print("Stopped; what was fetched whole is kept.", file=sys.stderr)
+            return 130
     return status
 
 

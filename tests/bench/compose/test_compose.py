@@ -141,6 +141,24 @@ def test_a_tuned_point_that_is_not_there_is_named(tmp_path: Path, monkeypatch: p
     assert composed("+tuned=table/coat/mf").tuned_points == 6
 
 
+def test_a_configuration_is_composed_anew_where_a_file_of_it_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(compose.CONF, tmp_path / "conf", ignore=shutil.ignore_patterns("tuned"))
+    monkeypatch.setattr(groups, "CONF", tmp_path / "conf")
+    first = composed("method=ips")
+    first.method.clip = -1.0
+    assert composed("method=ips").method.clip != -1.0  # each caller has one of his own
+    file = tmp_path / "conf" / "method" / "ips.yaml"
+    file.write_text(file.read_text() + "\nlearning_rate: 0.125\n")
+    assert composed("method=ips").method.learning_rate == 0.125
+    (tmp_path / "conf" / "profile" / "mine.yaml").write_text("# @package _global_\nseeds: 4\n")
+    assert composed("method=ips", "+profile=mine").seeds == 4
+    (tmp_path / "conf" / "profile" / "mine.yaml").unlink()
+    with pytest.raises(BenchError, match="There is no profile 'mine'"):
+        composed("method=ips", "+profile=mine")
+
+
 @pytest.mark.parametrize("where", ["grid", "method.grid", "dataset.quick_grid", "dataset.shared_grid"])
 def test_lists_are_typed_wherever_they_stand(where: str) -> None:
     words = {"method.grid": ["method=kdcrec", "method.grid.alpha=[x]"]}
@@ -178,7 +196,7 @@ def test_a_method_from_outside_needs_no_yaml(extra: Path) -> None:
 def test_its_own_defaults_stand_above_the_data_sets(extra: Path) -> None:
     text = extra.read_text(encoding="utf-8")
     extra.write_text(
-        text.replace("power: float = 0.5", "learning_rate: float = 0.7\n        power: float = 0.5")
+        text.replace("        power: float", "        learning_rate: float = 0.7\n        power: float")
     )
     words = [f"methods.extra=[{extra}]", "method=mine", "dataset=yahoo_r3"]
     compose.register(words)

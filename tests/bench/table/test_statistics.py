@@ -1,4 +1,4 @@
-"""Paired statistics against SciPy, statsmodels and plain enumeration."""
+"""Paired statistics against SciPy and plain enumeration."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from statsmodels.stats.multitest import multipletests
 
 from bench.errors import BenchError
 from bench.table.statistics import (
@@ -85,10 +84,24 @@ def test_paired_goes_by_seed_and_refuses_strangers() -> None:
         paired({1: 0.1, 3: 0.2}, {1: 0.1, 4: 0.3})
 
 
+def closed_testing(p_values: list[float]) -> list[float]:
+    """The p of a closed test by Bonferroni: of each hypothesis, the largest over all subsets that have it.
+
+    Marcus, Peritz and Gabriel 1976; Holm's correction is its shortcut.
+    """
+    found = [0.0] * len(p_values)
+    for size in range(1, len(p_values) + 1):
+        for subset in itertools.combinations(range(len(p_values)), size):
+            p = min(1.0, size * min(p_values[place] for place in subset))
+            for place in subset:
+                found[place] = max(found[place], p)
+    return found
+
+
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
-def test_holm_is_statsmodels(p_values: list[float]) -> None:
-    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1], abs=1e-12)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_is_a_closed_test(p_values: list[float]) -> None:
+    assert holm(p_values) == pytest.approx(closed_testing(p_values), abs=1e-12)
 
 
 def test_holm_by_hand() -> None:
