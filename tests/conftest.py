@@ -9,6 +9,8 @@ import pytest
 from hydra.core.config_store import ConfigStore
 
 import methods
+from bench import compose
+from bench.compose import groups
 from bench.errors import BenchError
 
 _KEYS = pytest.StashKey[list[str]]()
@@ -44,7 +46,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Methods that the test registers are gone after it."""
-    methods.names()  # so that the suite's own are there before
+    compose.register()  # so that the suite's own are there before,
+    compose.composed([])  # and what Hydra enters by itself when it composes for the first time
     monkeypatch.setattr(methods, "_registered", dict(methods._registered))
     store = ConfigStore.instance()
     monkeypatch.setattr(store, "repo", copy.deepcopy(store.repo))
+    monkeypatch.setattr(groups, "_entered", dict(groups._entered))
