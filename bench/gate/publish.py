@@ -21,7 +21,7 @@ from bench.gate import tables
 from bench.gate.compare import compare_files
 from bench.gate.tell import as_text
 from bench.report import page_files
-from bench.table import files, load
+from bench.table import files, load_frame
 from bench.table.files import PUBLISHED_FOLDER
 
 _SCRATCH = Path("build/publish")
@@ -60,7 +60,7 @@ def publish(overrides: Sequence[str], scratch: Path, force: bool) -> list[Path]:
         raise BenchError(found.failures[0])
     listed = reproduce.manifest(plan, found)
     listed.write(scratch)
-    frame = load(scratch, results / "runs", scratch)
+    frame = load_frame(scratch, results / "runs", scratch)
     texts = {**files(frame), **page_files(frame, results, published=True)}
     write_all(scratch, texts)
     if (folder / _TABLE).is_file():

@@ -70,7 +70,7 @@ def write_page(results: Path, *, published: bool = False, paper: Path = PAPER) -
     """Writes the page of one's own table, or of the published one; returns the paths.
 
     Raises:
-        BenchError: see `bench.table.frame.load` and `page_files`; or the folder cannot be written.
+        BenchError: see `bench.table.frame.load_frame` and `page_files`; or the folder cannot be written.
     """
     frame = load_results(results, published=published, paper=paper)
     folder = results / (PUBLISHED_FOLDER if published else OWN_FOLDER)
@@ -85,7 +85,7 @@ def page_text(frame: Frame, cells: Sequence[CellDetails], limit: float = _LIMIT)
         limit: bytes; records that would exceed it are named only.
     """
     templates = _templates()
-    groups = {protocol: layout.groups(frame, protocol) for protocol in frame.manifest.protocols}
+    groups = {protocol: layout.column_groups(frame, protocol) for protocol in frame.manifest.protocols}
     known = {
         "frame": frame,
         "reference": frame.title(frame.manifest.reference),
@@ -153,7 +153,7 @@ def _table(frame: Frame, protocol: str, found: list[Group]) -> dict[str, Any]:
     mine = [line for line in frame.lines if line.protocol == protocol]
     return {
         "protocol": protocol,
-        "agreement": layout.agreement(mine),
+        "agreement": layout.in_tolerance(mine),
         "html": Markup(table_html.table(frame, found, live=True)),
         "footnotes": Markup(table_html.footnotes(found)),
     }

@@ -55,7 +55,7 @@ def drawings(frame: Frame, cells: Sequence[CellDetails]) -> dict[str, Callable[[
     """Every plot that the frame and the details of its cells allow: name → what draws it."""
     found: dict[str, Callable[[], Figure]] = {}
     for protocol in frame.manifest.protocols:
-        groups = [group for group in layout.groups(frame, protocol) if group.compared]
+        groups = [group for group in layout.column_groups(frame, protocol) if group.compared]
         if groups:
             found[f"deltas-{protocol}"] = partial(deltas, frame, groups)
     compared: dict[str, list[SeedComparison]] = {}

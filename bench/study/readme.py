@@ -7,15 +7,16 @@ first protocol: the means on all data sets, and the section of one, by default C
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.command.main import main as run_command
 from bench.errors import BenchError
-from bench.study import report as findings
+from bench.files import CHECKOUT, write_text
+from bench.study.report import numbered, published_findings, sentences
 from bench.table.files import PUBLISHED_FOLDER
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+README = CHECKOUT / "README.md"
 PARTS = ("findings", "table1")
 
 
@@ -46,19 +47,23 @@ def inserted(readme: str, part: str, text: str) -> str:
 
 
 def updated(readme: str, results: Path, dataset: str) -> str:
-    """The README with the findings and the table of a results folder.
+    """The README with the findings and the table of a folder of results, as published.
 
     Raises:
         BenchError: a mark is not there, or the table is not.
-        OSError: the table cannot be read.
     """
-    table = (results / PUBLISHED_FOLDER / "table1.md").read_text(encoding="utf-8")
-    found = findings.columns(findings.published(results))
-    listed = "\n".join(f"{n}. {each}" for n, each in enumerate(findings.sentences(found), 1))
-    texts = dict(zip(PARTS, (listed, excerpt(table, dataset)), strict=True))
-    for part, text in texts.items():
+    file = results / PUBLISHED_FOLDER / "table1.md"
+    texts = numbered(sentences(published_findings(results))), excerpt(_read(file), dataset)
+    for part, text in zip(PARTS, texts, strict=True):
         readme = inserted(readme, part, text)
     return readme
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BenchError(f"{file} cannot be read: {error.strerror or error}.") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,17 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.study.readme", description="Updates README.md.")
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--dataset", default="Coat", help="the title of a data set in the table")
-    given = parser.parse_args(arguments)
-    try:
-        text = updated(README.read_text(encoding="utf-8"), given.results, given.dataset)
-        README.write_text(text, encoding="utf-8")
-    except OSError as error:
-        print(f"{error.filename} cannot be read or written: {error.strerror}.", file=sys.stderr)
-        return 1
-    except BenchError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+
+    def work(options: argparse.Namespace) -> None:
+        write_text(README, updated(_read(README), options.results, options.dataset))
+
+    return run_command(parser, work, arguments)
 
 
 if __name__ == "__main__":

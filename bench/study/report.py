@@ -1,152 +1,149 @@
 """What came of the paper's table: `python -m bench.study.report` writes `results/published/REPORT.md`.
 
-The report's text is the template `bench/study/report.md`; every number in it comes from the table's frame,
-the sweeps' and the studies' CSV files. Needs neither torch nor data, and the same files give the same bytes.
+The report's text is the template `bench/study/report.md`; every number in it comes from the published table
+(`DIR/published`), the sweeps' and the studies' CSV files. Needs neither torch nor data, and the same files
+give the same bytes.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import itertools
 import math
 import string
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from tabulate import tabulate
 
+from bench.command.main import main as run_command
 from bench.errors import BenchError
 from bench.files import write_text
-from bench.table import load
+from bench.records.metric import AUC, METRICS
+from bench.records.points import read_folder
+from bench.study.files import StudyResult
+from bench.table import load_frame
+from bench.table.claims import TEST, Claim, Claims, claims, in_words
+from bench.table.comparisons import SeedComparison, compare_seeds
 from bench.table.files import PUBLISHED_FOLDER
 from bench.table.frame import Frame
-from bench.table.lines import ALPHA, TOLERANCE, Line
-from bench.table.statistics import holm, paired, wilcoxon
+from bench.table.lines import ALPHA, TOLERANCE, Column, Line
 
 TEMPLATE = Path(__file__).with_suffix(".md")
 NAME = "REPORT.md"
-OWN = ("ultd_tp", "ultd_jl")  # the paper's own rows
+NAIVE = "mf"  # the naive row, against which the claims are tested
+TWO_PHASES, JOINT = "ultd_tp", "ultd_jl"  # the paper's own rows
+KNOW_A = ("res_dr", "autodebias")  # the baselines that the paper praises for their use of A
 PLAIN = ("eib", "mf_combine")  # controls: a whole-space term without A; A without debiasing
-NAIVE = "coat"  # the data set of the study `naive`
+NAIVE_STUDY, NAIVE_DATASET = "naive", "coat"  # the study of the naive row, and its data set
 NEAR = 0.015  # how near the naive row should come
 GENERATED = "synthetic"  # its study is `bench.study.known_truth`
-STUDIES = ("naive", "ultd", "bounds", "oracle", "public")  # in the report's order
-_NAMES = {"auc": "AUC", "ndcg": "NDCG", "recall": "Recall"}
+REPORTED_STUDIES = (NAIVE_STUDY, "ultd", "bounds", "oracle", "public")  # in the report's order
 
-Floats = NDArray[np.float64]
+_Floats = NDArray[np.float64]
+
+
+def values(line: Line) -> _Floats:
+    """(S,) a line's values in the order of the seeds."""
+    return np.array([value for _, value in sorted(line.values.items())])
 
 
 @dataclass(frozen=True)
-class Column:
-    """A column of the table: the lines of one protocol, data set and metric that have values.
+class Findings:
+    """What the report says of a frame. claims: of the table (`bench.table.claims`)."""
 
-    rows: the paper's rows only, by method. controls: the others.
-    """
+    frame: Frame
 
-    protocol: str
-    dataset: str  # key
-    title: str
-    rows: dict[str, Line]
-    controls: dict[str, Line]
+    @cached_property
+    def claims(self) -> Claims:
+        """The claims that the table tests itself."""
+        return claims(self.frame)
+
+    @cached_property
+    def columns(self) -> list[Column]:
+        """All columns of real ratings and of the paper's metrics, in the table's order."""
+        return [
+            column
+            for column in self.frame.columns()
+            if column.metric.in_paper and column.dataset.dataset != GENERATED and paper_rows(column)
+        ]
 
     @property
-    def lines(self) -> dict[str, Line]:
-        """Rows and controls."""
-        return {**self.rows, **self.controls}
+    def first(self) -> list[Column]:
+        """The columns of the first protocol, which is the one of the paper's numbers."""
+        return [each for each in self.columns if each.protocol == self.frame.manifest.protocols[0]]
 
     @property
-    def comparable(self) -> bool:
-        """Whether the paper's numbers were measured alike."""
-        return any(line.paper for line in self.rows.values())
+    def titles(self) -> dict[str, str]:
+        """Data sets of the columns, key → title."""
+        return {column.dataset.dataset: column.dataset.title for column in self.columns}
 
-    def values(self, method: str) -> Floats:
-        """A row's values in the order of the seeds."""
-        return np.array([value for _, value in sorted(self.lines[method].values.items())])
+    @cached_property
+    def beside(self) -> dict[tuple[str, str, str], dict[str, SeedComparison]]:
+        """(data set, metric, base) → method → its comparison with MF or a plain control.
 
-
-def columns(frame: Frame) -> list[Column]:
-    """All columns, as the protocol counts users without a positive; those of generated data are left out."""
-    found = []
-    for protocol in frame.manifest.protocols:
-        for dataset in frame.manifest.datasets:
-            group = frame.column_group(protocol, dataset)
-            for metric, name in _NAMES.items():
-                mine = [line for (_, other), line in group.items() if other == metric and line.values]
-                if not mine or dataset.dataset == GENERATED:
-                    continue
-                k = "" if metric == "auc" else f"@{dataset.k}"
-                title = f"{dataset.title} {name}{k}"
-                rows = {line.row.method: line for line in mine if not line.row.control}
-                controls = {line.row.method: line for line in mine if line.row.control}
-                found.append(Column(protocol, dataset.dataset, title, rows, controls))
-    return found
+        Under the first protocol, where all of these rows have values. It is the table's test, corrected
+        over the same family: the paper's rows of the column.
+        """
+        tests = {}
+        for column in self.first:
+            bases = {method: column.line(method) for method in (NAIVE, *PLAIN)}
+            if None not in bases.values():
+                rows = list(paper_rows(column).values())
+                for method, base in bases.items():
+                    compared = compare_seeds(rows, base, method)
+                    tests[column.dataset.dataset, column.metric.key, method] = {
+                        each.line.row.method: each for each in compared if each.line.row.method != NAIVE
+                    }
+        return tests
 
 
-def difference(ours: Line, base: Line) -> tuple[float, float]:
-    """Median paired difference of two lines and the exact Wilcoxon test's p."""
-    a, b = paired(ours.values, base.values)
-    return float(np.median(a - b)), wilcoxon(a, b)[0]
-
-
-def tested(lines: Sequence[Line], base: Line) -> list[tuple[float, float]]:
-    """Median paired difference of each line from a base, and its p after Holm's correction over them."""
-    pairs = [difference(line, base) for line in lines]
-    corrected = holm([p for _, p in pairs])
-    return [(median, p) for (median, _), p in zip(pairs, corrected, strict=True)]
+def paper_rows(column: Column) -> dict[str, Line]:
+    """The paper's rows of a column, by method."""
+    return column.of_family("paper")
 
 
 # --- What was run -------------------------------------------------------------------------------------
 
 
-def runs(frame: Frame, sweeps: Path) -> str:
+def runs(findings: Findings, sweeps: Path) -> str:
     """A line for each protocol and data set: rows, seeds, points, hours."""
     table = []
-    for protocol in frame.manifest.protocols:
-        for dataset in frame.manifest.datasets:
-            lines = [
-                line
-                for (_, metric), line in frame.column_group(protocol, dataset).items()
-                if metric == "auc" and line.values
+    for column in findings.columns:
+        if column.metric is not AUC:
+            continue
+        paper, controls = column.of_family("paper"), column.of_family("control")
+        lines = [*paper.values(), *controls.values()]
+        swept = read_folder(sweeps / column.protocol / column.dataset.dataset).values()
+        trainings = sum(len(points.trainings) for points in swept)
+        hours = sum(points.seconds for points in swept) / 3600
+        final = sum(float(line.cell.provenance.get("training_seconds") or 0) for line in lines) / 3600
+        commits = {line.cell.provenance.get("commit", "")[:7] for line in lines} - {""}
+        table.append(
+            [
+                column.dataset.title,
+                column.protocol,
+                f"{len(paper)} + {len(controls)}",
+                _range(len(line.values) for line in lines),
+                _range(line.cell.points for line in paper.values()),
+                findings.frame.tuning.get((column.protocol, column.dataset.dataset), ""),
+                f"{trainings:,}" if trainings else "",
+                f"{hours:.1f}" if trainings else "",
+                f"{final:.1f}",
+                ", ".join(sorted(commits)),
             ]
-            if not lines or dataset.dataset == GENERATED:
-                continue
-            rows = [line for line in lines if not line.row.control]
-            trainings, hours = _swept(sweeps / protocol / dataset.dataset)
-            final = sum(float(line.cell.provenance.get("training_seconds") or 0) for line in lines) / 3600
-            commits = {line.cell.provenance.get("commit", "")[:7] for line in lines} - {""}
-            table.append(
-                [
-                    dataset.title,
-                    protocol,
-                    f"{len(rows)} + {len(lines) - len(rows)}",
-                    _range(len(line.values) for line in lines),
-                    _range(line.cell.points for line in rows),
-                    frame.tuning.get((protocol, dataset.dataset), ""),
-                    f"{trainings:,}" if trainings else "",
-                    f"{hours:.1f}" if trainings else "",
-                    f"{final:.1f}",
-                    ", ".join(sorted(commits)),
-                ]
-            )
+        )
     header = ["Data set", "Protocol", "Rows + controls", "Seeds", "Points a row", "Points × seeds by stage"]
     header += ["Trainings of the sweep", "Hours of the sweep", "Hours of the final runs", "Commits"]
     return _table(table, header)
 
 
-def _swept(folder: Path) -> tuple[int, float]:
-    """Trainings of the sweeps in a folder, and the hours of one core that they took."""
-    seconds = [float(row["seconds"]) for file in sorted(folder.glob("*.csv")) for row in _read(file)]
-    return len(seconds), sum(seconds) / 3600
-
-
-def _range(values: Iterator[int] | Any) -> str:
+def _range(values: Iterable[int]) -> str:
     numbers = sorted(set(values))
     return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}–{numbers[-1]}"
 
@@ -154,262 +151,192 @@ def _range(values: Iterator[int] | Any) -> str:
 # --- What holds ---------------------------------------------------------------------------------------
 
 
-def holds(found: Sequence[Column]) -> str:
+def _printed(column: Column) -> list[Line]:
+    """The rows whose number can be compared with the paper's."""
+    return [line for line in paper_rows(column).values() if line.paper]
+
+
+def _inside(lines: Sequence[Line]) -> str:
+    return f"{sum(bool(line.within) for line in lines)} of {len(lines)}"
+
+
+def holds(findings: Findings) -> str:
     """A line for each column that can be compared: how near, and in what order."""
     table = []
-    for column in found:
-        lines = [line for line in column.rows.values() if line.paper]
+    for column in findings.columns:
+        lines = _printed(column)
         if not lines:
             continue
         deltas = np.array([line.delta for line in lines], float)
         printed = [float(line.paper) for line in lines]
         rho = float(spearmanr([line.mean for line in lines], printed).statistic)
-        table.append(
-            [
-                column.title,
-                f"{sum(bool(line.within) for line in lines)} of {len(lines)}",
-                f"{np.median(deltas):+.3f}",
-                f"{np.abs(deltas).max():.3f}",
-                f"{rho:+.2f}",
-            ]
-        )
-    header = [
-        "Column",
-        f"Inside ±{TOLERANCE:g}",
-        "Median difference",
-        "Largest",
-        "Rank correlation of the rows",
-    ]
-    return _table(table, header)
+        numbers = (f"{np.median(deltas):+.3f}", f"{np.abs(deltas).max():.3f}", f"{rho:+.2f}")
+        table.append([column.title, _inside(lines), *numbers])
+    header = ["Column", f"Inside ±{TOLERANCE:g}", "Median difference", "Largest"]
+    return _table(table, [*header, "Rank correlation of the rows"])
 
 
-def counted(found: Sequence[Column]) -> tuple[int, int]:
-    """Numbers inside the tolerance, and numbers that can be compared."""
-    lines = [line for column in found for line in column.rows.values() if line.paper]
-    return sum(bool(line.within) for line in lines), len(lines)
-
-
-def by_row(found: Sequence[Column]) -> str:
+def by_row(findings: Findings) -> str:
     """A line for each row: how many of its numbers are inside, by data set."""
-    datasets = list(dict.fromkeys(column.dataset for column in found if column.comparable))
-    titles = {line.row.method: line.row.title for column in found for line in column.rows.values()}
+    lines = [line for column in findings.columns for line in _printed(column)]
+    datasets = {line.dataset.dataset: line.dataset.title for line in lines}
+    titles = {line.row.method: line.row.title for column in findings.columns for line in column.lines}
     table = []
-    for method, title in titles.items():
-        row = [title]
-        for dataset in datasets:
-            lines = [c.rows[method] for c in found if c.dataset == dataset and method in c.rows]
-            lines = [line for line in lines if line.paper]
-            row.append(f"{sum(bool(line.within) for line in lines)} of {len(lines)}")
-        table.append(row)
-    names = {line.dataset.dataset: line.dataset.title for c in found for line in c.rows.values()}
-    return _table(table, ["Row", *(names[dataset] for dataset in datasets)])
+    for method in dict.fromkeys(m for column in findings.columns for m in paper_rows(column)):
+        mine = [line for line in lines if line.row.method == method]
+        cells = [_inside([line for line in mine if line.dataset.dataset == dataset]) for dataset in datasets]
+        table.append([titles[method], *cells])
+    return _table(table, ["Row", *datasets.values()])
 
 
-def outside(found: Sequence[Column]) -> str:
+def outside(findings: Findings) -> str:
     """A line for each number outside the tolerance."""
     table = []
-    for column in found:
-        best = max((line.mean or 0.0 for line in column.rows.values()), default=0.0)
-        for line in column.rows.values():
-            if not line.paper or line.within:
+    for column in findings.columns:
+        best = max((line.mean or 0.0 for line in paper_rows(column).values()), default=0.0)
+        for line in _printed(column):
+            if line.within:
                 continue
-            paper, values = float(line.paper), list(line.values.values())
-            lowest, highest = min(values), max(values)
+            paper, runs = float(line.paper), list(line.values.values())
+            lowest, highest = min(runs), max(runs)
             if paper > highest:
                 where = "above every run of ours" + ("" if paper > best else ", within reach of other rows")
             elif paper < lowest:
                 where = "below every run of ours"
             else:
-                beyond = sum(value >= paper for value in values)
-                where = f"within single runs: {beyond} of {len(values)} reach it"
+                where = f"within single runs: {sum(run >= paper for run in runs)} of {len(runs)} reach it"
             spread = f" ± {line.std:.3f}" if line.std is not None else ""
-            table.append(
-                [
-                    column.title,
-                    line.row.title,
-                    line.paper,
-                    f"{line.mean:.3f}{spread}",
-                    f"{line.delta:+.3f}",
-                    f"{lowest:.3f}–{highest:.3f}",
-                    where,
-                ]
-            )
+            ours = (f"{line.mean:.3f}{spread}", f"{line.delta:+.3f}", f"{lowest:.3f}–{highest:.3f}")
+            table.append([column.title, line.row.title, line.paper, *ours, where])
     header = ["Column", "Row", "Paper", "Ours", "Difference", "Single runs", "The paper's number is"]
     return _table(table, header)
 
 
-def naive(found: Sequence[Column], folder: Path) -> str:
+def naive(findings: Findings, folder: Path) -> str:
     """A line for the table's MF and for every variant of the study `naive`: how near the paper's MF it is."""
-    rows = {
-        column.rows["mf"].metric: column.rows["mf"]
-        for column in found
-        if column.protocol == found[0].protocol and column.dataset == NAIVE and "mf" in column.rows
+    lines = {
+        column.metric.key: line
+        for column in findings.first
+        if column.dataset.dataset == NAIVE_DATASET
+        for line in _printed(column)
+        if line.row.method == NAIVE
     }
-    rows = {metric: line for metric, line in rows.items() if line.paper}
-    if not rows or not (folder / "naive.csv").is_file():
-        return "*Study `naive` has not been run: `make study STUDY=naive`.*"
-    values: dict[tuple[str, str], list[float]] = {}
-    for each in _read(folder / "naive.csv"):
-        values.setdefault((each["variant"], each["metric"]), []).append(float(each["value"]))
-    ours = {metric: list(line.values.values()) for metric, line in rows.items()}
-    entries = [("The table's row", rows["auc"].cell.points, ours)]
-    for each in _read(folder / "naive_variants.csv"):
-        own = {metric: values[each["variant"], metric] for metric in rows}
-        entries.append((each["title"], int(each["points"]), own))
+    if not lines or not (folder / f"{NAIVE_STUDY}.csv").is_file():
+        return _not_run(NAIVE_STUDY)
+    study = StudyResult.read(folder, NAIVE_STUDY)
+    tested: dict[str, dict[str, list[float]]] = {}
+    for score in study.scores:
+        tested.setdefault(score.variant, {}).setdefault(score.metric, []).append(score.value)
+    ours = {metric: list(line.values.values()) for metric, line in lines.items()}
+    entries = [("The table's row", next(iter(lines.values())).cell.points, ours)]
+    entries += [(variant.title, variant.points, tested[variant.variant]) for variant in study.variants]
     table = []
-    for title, points, own in entries:
-        deltas = {metric: float(np.mean(own[metric])) - float(line.paper) for metric, line in rows.items()}
-        cells = [f"{np.mean(own[m]):.3f} ± {np.std(own[m], ddof=1):.3f} ({deltas[m]:+.3f})" for m in rows]
-        inside = sum(abs(delta) <= NEAR for delta in deltas.values())
-        table.append([title, str(points), *cells, f"{inside} of {len(rows)}"])
-    names = [f"{_NAMES[metric]} ({line.paper})" for metric, line in rows.items()]
+    for title, points, runs in entries:
+        deltas = {metric: float(np.mean(runs[metric])) - float(line.paper) for metric, line in lines.items()}
+        cells = [f"{np.mean(runs[m]):.3f} ± {np.std(runs[m], ddof=1):.3f} ({deltas[m]:+.3f})" for m in lines]
+        near = sum(abs(delta) <= NEAR for delta in deltas.values())
+        table.append([title, str(points), *cells, f"{near} of {len(lines)}"])
+    names = [f"{METRICS[metric].title} ({line.paper})" for metric, line in lines.items()]
     return _table(table, ["MF", "Points", *names, f"Within ±{NEAR:g}"])
 
 
 # --- What the paper claims ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Claim:
-    """Tests of one claim: for each, the column, the median difference and the corrected p."""
-
-    text: str
-    tests: list[tuple[Column, float, float]]
-
-    def count(self, dataset: str, sign: int) -> int:
-        """Tests on a data set that differ in that direction, significantly."""
-        return sum(
-            column.dataset == dataset and sign * median > 0 and p < ALPHA for column, median, p in self.tests
-        )
-
-    def of(self, dataset: str) -> int:
-        """Tests on a data set."""
-        return sum(column.dataset == dataset for column, _, _ in self.tests)
-
-    def verdict(self, datasets: Sequence[str]) -> str:
-        """In one word, over the data sets whose ratings are the paper's."""
-        n, yes, no = (
-            sum(map(count, datasets))
-            for count in (self.of, lambda d: self.count(d, 1), lambda d: self.count(d, -1))
-        )
-        if not n:
-            return "not testable"
-        return "supported" if yes == n else "not supported" if no >= yes else "supported in part"
-
-
-def claims(found: Sequence[Column]) -> list[Claim]:
+def paper_claims(findings: Findings) -> list[Claim]:
     """The paper's claims about its table, tested in ours under its protocol."""
-    naive, unbiased, own, joint = [], [], [], []
-    for column in found:
-        if column.protocol != found[0].protocol or "mf" not in column.rows:
-            continue
-        baselines = {m: line for m, line in column.rows.items() if m not in OWN}
-        others = {m: line for m, line in baselines.items() if m != "mf"}
-        answers = tested(list(others.values()), baselines["mf"])
-        for method, (median, p) in zip(others, answers, strict=True):
-            naive.append((column, median, p))
-            if method in ("res_dr", "autodebias"):
-                unbiased.append((column, median, p))
-        best = max(baselines.values(), key=lambda line: line.mean or 0.0)
-        ours = [column.rows[m] for m in OWN if m in column.rows]
-        own += [(column, median, p) for median, p in tested(ours, best)]
-        if all(m in column.rows for m in OWN):
-            joint.append((column, *difference(column.rows["ultd_jl"], column.rows["ultd_tp"])))
+    baselines, proposed = findings.claims.baselines, findings.claims.proposed
+    know_a = [each for each in baselines.comparisons if each.line.row.method in KNOW_A]
+    joint = []
+    for column in findings.first:
+        pair = [line for line in column.lines if line.row.method in (TWO_PHASES, JOINT)]
+        if len(pair) == 2:
+            joint += compare_seeds(pair, column.line(TWO_PHASES), TWO_PHASES)
     return [
-        Claim("“The baseline methods outperform the naive method.”", naive),
-        Claim("“Methods like Res-DR and AutoDebias show strong performance” (tested against MF).", unbiased),
-        Claim("“The proposed methods consistently outperform the baseline methods.”", own),
-        Claim("“Joint learning of all models works better than two-phase learning.”", joint),
+        baselines,
+        Claim(
+            "“Methods like Res-DR and AutoDebias show strong performance” (tested against MF).",
+            baselines.base,
+            know_a,
+        ),
+        proposed,
+        Claim(
+            "“Joint learning of all models works better than two-phase learning.”",
+            "two-phase learning",
+            joint,
+            correction="",
+        ),
     ]
 
 
-def claim_table(found: Sequence[Column]) -> str:
+def claim_table(findings: Findings) -> str:
     """A line for each claim and data set."""
-    datasets = list(dict.fromkeys(column.dataset for column in found))
-    honest = [d for d in datasets if any(c.dataset == d and c.comparable for c in found)]
-    names = {line.dataset.dataset: line.dataset.title for c in found for line in c.rows.values()}
+    datasets = findings.titles
     table = []
-    for claim in claims(found):
-        cells = []
-        for dataset in datasets:
-            n = claim.of(dataset)
-            cells.append(f"{claim.count(dataset, 1)} / {claim.count(dataset, -1)} of {n}" if n else "")
-        table.append([claim.text, *cells, claim.verdict(honest)])
-    return _table(table, ["Claim", *(names[d] for d in datasets), "Verdict"])
+    for claim in paper_claims(findings):
+        parts = [claim.on(dataset) for dataset in datasets]
+        counts = [f"{part.above} / {part.below} of {part.n}" if part.n else "" for part in parts]
+        table.append([claim.text, *counts, claim.comparable.verdict])
+    return _table(table, ["Claim", *datasets.values(), "Verdict"])
 
 
-def remains(found: Sequence[Column]) -> str:
+def remains(findings: Findings) -> str:
     """What is left of every row's gain over MF beside the plain controls."""
-    bases = ("mf", *PLAIN)
     table = []
-    for column in found:
-        if column.protocol != found[0].protocol or any(base not in column.lines for base in bases):
+    for column in findings.first:
+        key = column.dataset.dataset, column.metric.key
+        if (*key, NAIVE) not in findings.beside:
             continue
-        rows = [line for method, line in column.rows.items() if method != "mf"]
-        cells: dict[str, list[str]] = {line.row.method: [] for line in rows}
-        for base in bases:
-            for line, (median, p) in zip(rows, tested(rows, column.lines[base]), strict=True):
-                cells[line.row.method].append(f"{median:+.3f}" + ("†" if p < ALPHA else ""))
-        table += [[column.title, line.row.title, *cells[line.row.method]] for line in rows]
-    some = next((c for c in found if all(base in c.lines for base in bases)), None)
-    titles = [some.lines[base].row.title if some else base for base in bases]
+        for method, line in paper_rows(column).items():
+            if method != NAIVE:
+                tests = [findings.beside[*key, base][method] for base in (NAIVE, *PLAIN)]
+                cells = [f"{each.median:+.3f}" + ("†" if each.sign else "") for each in tests]
+                table.append([column.title, line.row.title, *cells])
+    titles = [findings.frame.title(base) for base in (NAIVE, *PLAIN)]
     return _table(table, ["Column", "Row", *(f"beside {title}" for title in titles)])
 
 
-def kept(found: Sequence[Column]) -> tuple[int, int]:
+def lasting_gains(findings: Findings) -> tuple[int, int]:
     """AUC gains over MF that are significant, and those of them that are so beside both controls too."""
-    gains = left = 0
-    for column in found:
-        if column.protocol != found[0].protocol or not column.title.endswith(_NAMES["auc"]):
+    gains = lasting = 0
+    for (dataset, metric, base), tests in findings.beside.items():
+        if metric != AUC.key or base != NAIVE:
             continue
-        if any(base not in column.lines for base in ("mf", *PLAIN)):
-            continue
-        rows = [line for method, line in column.rows.items() if method != "mf"]
-        above = [
-            [median > 0 and p < ALPHA for median, p in tested(rows, column.lines[base])]
-            for base in ("mf", *PLAIN)
-        ]
-        gains += sum(above[0])
-        left += sum(map(all, zip(*above, strict=True)))
-    return gains, left
+        for method, test in tests.items():
+            if test.sign > 0:
+                others = (findings.beside[dataset, metric, control][method] for control in PLAIN)
+                gains += 1
+                lasting += all(other.sign > 0 for other in others)
+    return gains, lasting
 
 
 # --- How sure a single run is -------------------------------------------------------------------------
 
 
-def noise(found: Sequence[Column]) -> str:
+def noise(findings: Findings) -> str:
     """A line for each comparable column: what one run's luck is worth beside the paper's margins."""
     table = []
-    for column in found:
-        if not column.comparable or not all(method in column.rows for method in OWN):
+    for column in findings.columns:
+        rows = paper_rows(column)
+        if not column.comparable or not {TWO_PHASES, JOINT} <= rows.keys():
             continue
-        values = np.array([column.values(method) for method in column.rows])
-        single = float(np.median(values.std(1, ddof=1)))
-        pairs = [
-            float((values[a] - values[b]).std(ddof=1))
-            for a, b in itertools.combinations(range(len(values)), 2)
-        ]
-        apart = float(np.median(pairs))
-        papers = {method: float(line.paper) for method, line in column.rows.items()}
-        baseline = max(value for method, value in papers.items() if method not in OWN)
-        margin = max(papers[method] for method in OWN) - baseline
-        chance = math.erfc(abs(margin) / (apart * math.sqrt(2))) if apart else float("nan")
-        covariance = np.cov(values)
-        off = covariance[~np.eye(len(values), dtype=bool)].mean()
-        best = float(np.median(values.max(1) - values.mean(1)))
-        reached = sum(values[place].max() >= papers[m] for place, m in enumerate(column.rows))
-        table.append(
-            [
-                column.title,
-                f"{single:.4f}",
-                f"{apart:.4f}",
-                f"{margin:+.3f}",
-                f"{chance:.2g}",
-                f"{off / np.diag(covariance).mean():.2f}",
-                f"{best:+.4f}",
-                f"{reached} of {len(values)}",
-            ]
+        runs = np.array([values(line) for line in rows.values()])
+        single = float(np.median(runs.std(1, ddof=1)))
+        pairs = itertools.combinations(range(len(runs)), 2)
+        apart = float(np.median([float((runs[a] - runs[b]).std(ddof=1)) for a, b in pairs]))
+        printed = {method: float(line.paper) for method, line in rows.items()}
+        own, others = (
+            [value for method, value in printed.items() if rows[method].row.proposed is proposed]
+            for proposed in (True, False)
         )
+        margin = max(own) - max(others)
+        chance = math.erfc(abs(margin) / (apart * math.sqrt(2))) if apart else float("nan")
+        covariance = np.cov(runs)
+        common = covariance[~np.eye(len(runs), dtype=bool)].mean() / np.diag(covariance).mean()
+        best = float(np.median(runs.max(1) - runs.mean(1)))
+        reached = sum(runs[place].max() >= value for place, value in enumerate(printed.values()))
+        numbers = (f"{single:.4f}", f"{apart:.4f}", f"{margin:+.3f}", f"{chance:.2g}", f"{common:.2f}")
+        table.append([column.title, *numbers, f"{best:+.4f}", f"{reached} of {len(runs)}"])
     header = [
         *("Column", "sd of a run", "sd of two rows' difference", "Paper: ULTD − best baseline"),
         *("Chance of that by luck", "Share of a seed common to all rows", "Best of n runs − mean"),
@@ -420,30 +347,36 @@ def noise(found: Sequence[Column]) -> str:
 
 def conventions(frame: Frame) -> str:
     """How counting users without a positive moves the means of the paper's rows."""
+    means: dict[tuple[str, str, str], dict[str, list[float]]] = {}
+    names = {}
+    for line in frame.lines:
+        if line.no_positive and line.mean is not None and line.row.family == "paper":
+            key = line.protocol, line.dataset.dataset, line.metric
+            means.setdefault(key, {}).setdefault(line.no_positive, []).append(line.mean)
+            heading = METRICS[line.metric].heading(line.dataset.k)
+            names[key] = [f"{line.dataset.title} {heading}", line.protocol]
+    places = [
+        (protocol, dataset.dataset, metric)
+        for protocol in frame.manifest.protocols
+        for dataset in frame.manifest.datasets
+        for metric in METRICS
+    ]
     table = []
-    for protocol in frame.manifest.protocols:
-        for dataset in frame.manifest.datasets:
-            for metric in ("ndcg", "recall"):
-                means: dict[str, list[float]] = {}
-                for line in frame.lines:
-                    here = (line.protocol, line.dataset, line.metric) == (protocol, dataset, metric)
-                    if here and line.mean is not None and not line.row.control:
-                        means.setdefault(line.no_positive, []).append(line.mean)
-                if {"skip", "one", "zero"} <= means.keys():
-                    skip, one, zero = (float(np.mean(means[rule])) for rule in ("skip", "one", "zero"))
-                    name = f"{dataset.title} {_NAMES[metric]}@{dataset.k}"
-                    numbers = (f"{skip:.3f}", f"{one - skip:+.3f}", f"{zero - skip:+.3f}")
-                    table.append([name, protocol, *numbers])
+    for key in places:
+        if key in means and {"skip", "one", "zero"} <= means[key].keys():
+            skip, one, zero = (float(np.mean(means[key][rule])) for rule in ("skip", "one", "zero"))
+            table.append([*names[key], f"{skip:.3f}", f"{one - skip:+.3f}", f"{zero - skip:+.3f}"])
     return _table(table, ["Column", "Protocol", "Skipped (mean of the rows)", "Counted as 1", "Counted as 0"])
 
 
-def thresholds(found: Sequence[Column]) -> str:
+def thresholds(findings: Findings) -> str:
     """MF under each protocol: what the threshold of a positive label moves."""
     means: dict[str, dict[str, float]] = {}
-    for column in found:
-        if "mf" in column.rows:
-            means.setdefault(column.title, {})[column.protocol] = float(column.values("mf").mean())
-    protocols = list(dict.fromkeys(column.protocol for column in found))
+    for column in findings.columns:
+        line = column.line(NAIVE)
+        if line is not None:
+            means.setdefault(column.title, {})[column.protocol] = float(values(line).mean())
+    protocols = list(dict.fromkeys(column.protocol for column in findings.columns))
     table = [
         [title, *(f"{row[protocol]:.3f}" for protocol in protocols)]
         for title, row in means.items()
@@ -457,52 +390,55 @@ def thresholds(found: Sequence[Column]) -> str:
 
 def studies(folder: Path) -> str:
     """The pages of all studies that were made, each a section."""
-    parts = []
-    for name in STUDIES:
+    return "\n\n".join(_sections(folder))
+
+
+def _sections(folder: Path) -> Iterator[str]:
+    for name in REPORTED_STUDIES:
         file = folder / f"{name}.md"
-        if not file.is_file():
-            parts.append(f"*Study `{name}` has not been run: `make study STUDY={name}`.*")
-            continue
-        text = file.read_text(encoding="utf-8").strip()
-        parts.append("\n".join(f"##{line}" if line.startswith("#") else line for line in text.splitlines()))
-    return "\n\n".join(parts)
+        if file.is_file():
+            text = file.read_text(encoding="utf-8").strip()
+            yield "\n".join(f"##{line}" if line.startswith("#") else line for line in text.splitlines())
+        else:
+            yield _not_run(name)
+
+
+def _not_run(study: str) -> str:
+    return f"*Study `{study}` has not been run: `make study STUDY={study}`.*"
 
 
 # --- The report ---------------------------------------------------------------------------------------
 
 
-def sentences(found: Sequence[Column]) -> list[str]:
-    """What a reader should remember: three sentences, of the columns that can be compared."""
-    inside, n = counted(found)
-    honest = [column for column in found if column.comparable]
-    datasets = dict.fromkeys(line.dataset.title for c in honest for line in c.rows.values())
-    names = " and ".join(datasets)
-    keys = list(dict.fromkeys(column.dataset for column in honest))
-    own = claims(found)[2]
-    above, below, tests = (
-        sum(count(key) for key in keys)
-        for count in (lambda d: own.count(d, 1), lambda d: own.count(d, -1), own.of)
-    )
-    gains, left = kept(found)
+def sentences(findings: Findings) -> list[str]:
+    """What a reader should remember, in three sentences."""
+    gains, lasting = lasting_gains(findings)
+    constant, merged = (findings.frame.title(method) for method in PLAIN)
+    datasets = in_words(column.dataset.title for column in findings.first)
     return [
-        f"On {names}, {inside} of the paper's {n} numbers come out within ±{TOLERANCE:g} when every row is "
-        "tuned on validation alone; KuaiRec's ratings are not the paper's, and its numbers not comparable.",
-        f"ULTD, printed above every baseline, is significantly above the best baseline in {above} of {tests} "
-        f"comparisons here and significantly below it in {below}.",
-        f"Of the {gains} significant gains in AUC over MF on all data sets, {left} "
-        f"{'is' if left == 1 else 'are'} also one over the two plain controls: MF on the same ratings, and a "
-        "constant imputation that sees no unbiased rating.",
+        f"{findings.claims.reproduced.sentence} Every row is tuned on validation alone. KuaiRec's ratings "
+        "are not the paper's, and its numbers not comparable.",
+        findings.claims.proposed.comparable.sentence,
+        f"Of {gains} significant gains in AUC over MF on {datasets}, {lasting} "
+        f"{'is' if lasting == 1 else 'are'} also one over the two plain controls (same test and correction): "
+        f"“{merged}”, which is MF on the same ratings, and “{constant}”, which imputes a constant and sees "
+        "no unbiased rating.",
     ]
 
 
-def published(results: Path) -> Frame:
-    """The published table, from its files alone: what lies in the store of this checkout changes nothing.
+def numbered(sentences: Sequence[str]) -> str:
+    """Sentences as a numbered list."""
+    return "\n".join(f"{number}. {sentence}" for number, sentence in enumerate(sentences, 1))
+
+
+def published_findings(results: Path) -> Findings:
+    """The findings in a folder of results: of its published table alone, whatever was trained here.
 
     Raises:
-        BenchError: see `bench.table.frame.load`.
+        BenchError: the table is absent, or a file is not as it was written.
     """
     folder = results / PUBLISHED_FOLDER
-    return load(folder, None, folder, sweeps=results / "sweep")
+    return Findings(load_frame(folder, None, sweeps=results / "sweep"))
 
 
 def report(results: Path) -> str:
@@ -511,35 +447,37 @@ def report(results: Path) -> str:
     Raises:
         BenchError: a file is absent or not as it was written.
     """
-    frame = published(results)
-    found = columns(frame)
-    if not found:
-        raise BenchError("The published table holds no numbers of real ratings to report on.")
-    try:
-        return string.Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-            sentences="\n".join(f"{n}. {each}" for n, each in enumerate(sentences(found), 1)),
-            tolerance=f"{TOLERANCE:g}",
-            alpha=f"{ALPHA:g}",
-            runs=runs(frame, results / "sweep"),
-            holds=holds(found),
-            by_row=by_row(found),
-            outside=outside(found),
-            naive=naive(found, results / "study"),
-            near=f"{NEAR:g}",
-            claims=claim_table(found),
-            remains=remains(found),
-            noise=noise(found),
-            conventions=conventions(frame),
-            thresholds=thresholds(found),
-            studies=studies(results / "study"),
+    findings = published_findings(results)
+    if not findings.columns:
+        raise BenchError(
+            "The published table holds no numbers of real ratings to report on; `make publish` writes it."
         )
+    try:
+        return string.Template(TEMPLATE.read_text(encoding="utf-8")).substitute(_parts(findings, results))
     except (OSError, KeyError, ValueError) as error:
         raise BenchError(f"The report cannot be made ({error!r}).") from error
 
 
-def _read(file: Path) -> list[dict[str, str]]:
-    with open(file, newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
+def _parts(findings: Findings, results: Path) -> Mapping[str, str]:
+    """What the template names."""
+    return {
+        "sentences": numbered(sentences(findings)),
+        "tolerance": f"{TOLERANCE:g}",
+        "alpha": f"{ALPHA:g}",
+        "test": TEST,
+        "near": f"{NEAR:g}",
+        "runs": runs(findings, results / "sweep"),
+        "holds": holds(findings),
+        "by_row": by_row(findings),
+        "outside": outside(findings),
+        "naive": naive(findings, results / "study"),
+        "claims": claim_table(findings),
+        "remains": remains(findings),
+        "noise": noise(findings),
+        "conventions": conventions(findings.frame),
+        "thresholds": thresholds(findings),
+        "studies": studies(results / "study"),
+    }
 
 
 def _table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
@@ -550,14 +488,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.study.report", description="Writes REPORT.md.")
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
-    given = parser.parse_args(arguments)
-    try:
-        file = write_text(given.results / PUBLISHED_FOLDER / NAME, report(given.results))
-    except BenchError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(file)
-    return 0
+
+    def work(options: argparse.Namespace) -> None:
+        print(write_text(options.results / PUBLISHED_FOLDER / NAME, report(options.results)))
+
+    return run_command(parser, work, arguments)
 
 
 if __name__ == "__main__":

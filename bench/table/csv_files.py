@@ -23,7 +23,7 @@ from bench.table.statistics import smallest_p
 
 _WRITER = "python -m bench.table"
 
-Entry = TypeVar("Entry")
+_Entry = TypeVar("_Entry")
 
 
 # --- Kinds of columns ---------------------------------------------------------------------------------
@@ -182,24 +182,24 @@ PROVENANCE = tuple(each.name for each in fields(ProvenanceEntry))[4:]
 
 
 @dataclass(frozen=True)
-class CsvFile(Generic[Entry]):
+class CsvFile(Generic[_Entry]):
     """A CSV file of the table. name: of the file. kind: of its lines, whose fields are its columns."""
 
     name: str
-    kind: type[Entry]
+    kind: type[_Entry]
 
     @property
     def header(self) -> tuple[str, ...]:
         """The columns."""
         return tuple(each.name for each in fields(self.kind))  # type: ignore[arg-type]
 
-    def text(self, entries: Iterable[Entry]) -> str:
+    def text(self, entries: Iterable[_Entry]) -> str:
         """The file's text."""
         columns = [(each.name, each.metadata["write"]) for each in fields(self.kind)]  # type: ignore[arg-type]
         rows = ([write(getattr(entry, name)) for name, write in columns] for entry in entries)
         return csv_text(self.header, rows)
 
-    def read(self, folder: Path) -> list[Entry]:
+    def read(self, folder: Path) -> list[_Entry]:
         """Reads the file of a folder; nothing where it is not there.
 
         Raises:
@@ -223,12 +223,12 @@ class CsvFile(Generic[Entry]):
         return entries
 
 
-TABLE = CsvFile("table1.csv", TableEntry)
-SEEDS = CsvFile("seeds.csv", SeedEntry)
-COLUMNS = CsvFile("columns.csv", ColumnEntry)
-COMPARISONS = CsvFile("comparisons.csv", ComparisonEntry)
-USERS = CsvFile("users.csv", UserEntry)
-ORIGINS = CsvFile("provenance.csv", ProvenanceEntry)
+TABLE_FILE = CsvFile("table1.csv", TableEntry)
+SEEDS_FILE = CsvFile("seeds.csv", SeedEntry)
+COLUMNS_FILE = CsvFile("columns.csv", ColumnEntry)
+COMPARISONS_FILE = CsvFile("comparisons.csv", ComparisonEntry)
+USERS_FILE = CsvFile("users.csv", UserEntry)
+PROVENANCE_FILE = CsvFile("provenance.csv", ProvenanceEntry)
 
 
 # --- From lines and comparisons -----------------------------------------------------------------------

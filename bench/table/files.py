@@ -20,7 +20,7 @@ from pathlib import Path
 from bench.command.main import main as run_command
 from bench.files import write_all
 from bench.table import csv_files, html, latex, markdown
-from bench.table.frame import PAPER, Frame, load
+from bench.table.frame import PAPER, Frame, load_frame
 
 OWN_FOLDER, PUBLISHED_FOLDER = "table1", "published"  # in the folder of results
 
@@ -29,17 +29,17 @@ def load_results(results: Path, *, published: bool = False, paper: Path = PAPER)
     """The frame of a folder of results: one's own table, or the published one.
 
     Raises:
-        BenchError: see `bench.table.frame.load`.
+        BenchError: see `bench.table.frame.load_frame`.
     """
     theirs = results / PUBLISHED_FOLDER
-    return load(theirs if published else results / OWN_FOLDER, results / "runs", theirs, paper=paper)
+    return load_frame(theirs if published else results / OWN_FOLDER, results / "runs", theirs, paper=paper)
 
 
 def build(results: Path, *, published: bool = False, paper: Path = PAPER) -> dict[str, str]:
     """The table's files, name → text.
 
     Raises:
-        BenchError: see `bench.table.frame.load`.
+        BenchError: see `bench.table.frame.load_frame`.
     """
     return files(load_results(results, published=published, paper=paper))
 
@@ -47,21 +47,23 @@ def build(results: Path, *, published: bool = False, paper: Path = PAPER) -> dic
 def files(frame: Frame) -> dict[str, str]:
     """The files of a frame, name → text."""
     return {
-        csv_files.TABLE.name: csv_files.TABLE.text(csv_files.table_entries(frame.lines)),
-        csv_files.SEEDS.name: csv_files.SEEDS.text(csv_files.seed_entries(frame.lines)),
-        csv_files.COLUMNS.name: csv_files.COLUMNS.text(csv_files.column_entries(frame.lines)),
-        csv_files.COMPARISONS.name: csv_files.COMPARISONS.text(
+        csv_files.TABLE_FILE.name: csv_files.TABLE_FILE.text(csv_files.table_entries(frame.lines)),
+        csv_files.SEEDS_FILE.name: csv_files.SEEDS_FILE.text(csv_files.seed_entries(frame.lines)),
+        csv_files.COLUMNS_FILE.name: csv_files.COLUMNS_FILE.text(csv_files.column_entries(frame.lines)),
+        csv_files.COMPARISONS_FILE.name: csv_files.COMPARISONS_FILE.text(
             csv_files.comparison_entries(frame.comparisons)
         ),
-        csv_files.USERS.name: csv_files.USERS.text(csv_files.user_entries(frame.users)),
-        csv_files.ORIGINS.name: csv_files.ORIGINS.text(csv_files.provenance_entries(frame.lines)),
+        csv_files.USERS_FILE.name: csv_files.USERS_FILE.text(csv_files.user_entries(frame.users)),
+        csv_files.PROVENANCE_FILE.name: csv_files.PROVENANCE_FILE.text(
+            csv_files.provenance_entries(frame.lines)
+        ),
         "table1.md": markdown.markdown(frame),
         "table1.tex": latex.latex(frame),
         "table1.html": html.page(frame),
     }
 
 
-def write(results: Path, *, published: bool = False) -> list[Path]:
+def write_table(results: Path, *, published: bool = False) -> list[Path]:
     """Writes the table's files and returns their paths. Each appears complete or not at all.
 
     Raises:
@@ -80,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--published", action="store_true", help="the published table, not one's own")
 
     def work(options: argparse.Namespace) -> None:
-        for file in write(options.results, published=options.published):
+        for file in write_table(options.results, published=options.published):
             print(file)
 
     return run_command(parser, work, arguments)

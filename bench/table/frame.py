@@ -29,12 +29,12 @@ from bench.table.comparisons import (
     enter_tests,
 )
 from bench.table.csv_files import PROVENANCE
-from bench.table.lines import HERE, PUBLISHED, CellResult, Column, Line, MetricKey, Values, mean, std
+from bench.table.lines import HERE, PUBLISHED, CellResult, Column, Line, MetricKey, ValuesBySeed, mean, std
 from bench.table.manifest import FILE, CellKey, Dataset, Listed, Manifest, Row
 from bench.table.published import Published, read_published
 
 PAPER = CONF / "paper" / "table1.csv"
-STANDARD_ERRORS = 2.0  # by so many, a mean here may differ from the published one and still agree
+AGREEING_ERRORS = 2.0  # by so many, a mean here may differ from the published one and still agree
 
 PaperNumbers = dict[tuple[str, str, str], str]  # method, data set, metric as "auc", "ndcg@5", … → as printed
 
@@ -47,7 +47,7 @@ class Repeated:
     """A line that was trained here, beside what is published for it."""
 
     line: Line
-    published: Values
+    published: ValuesBySeed
 
     @property
     def mean(self) -> float:
@@ -85,7 +85,7 @@ class Repeated:
             (spread or 0.0) ** 2 / n
             for spread, n in ((self.line.std, len(self.line.values)), (self.std, self.n))
         ]
-        noise = STANDARD_ERRORS * float(np.sqrt(sum(variances)))
+        noise = AGREEING_ERRORS * float(np.sqrt(sum(variances)))
         return abs(self.difference) <= max(noise, METRICS[self.line.metric].gate_floor)
 
 
@@ -130,7 +130,7 @@ class Frame:
         return next((row.title for row in self.manifest.rows if row.method == method), method)
 
 
-def load(
+def load_frame(
     folder: Path,
     runs: Path | None,
     published: Path | None = None,
@@ -299,6 +299,10 @@ class _Sources:
             )
         return CellResult(missing=own.missing or theirs.missing or "Not trained yet.")
 
+    def published_cell(self, key: CellKey) -> CellResult | None:
+        """A cell as the published files have it, if they have it."""
+        return self.published.cells.get(self.published_cells.get(key, Listed(None)).digest or "")
+
     def _record(self, digest: str) -> Record | None:
         if self.runs is None:
             return None
@@ -317,7 +321,7 @@ def _collect(sources: _Sources, paper: PaperNumbers) -> tuple[list[Line], list[R
         for dataset in manifest.datasets:
             keys = {row.method: (protocol, dataset.dataset, row.method) for row in manifest.rows}
             cells = {method: sources.cell(key, dataset) for method, key in keys.items()}
-            cells = _alike(f"{protocol}/{dataset.dataset}", cells, dataset)
+            cells = _alike(f"{protocol}/{dataset.dataset}", cells)
             block = [
                 _line(protocol, dataset, row, cells[row.method], key, paper)
                 for row in manifest.rows
@@ -328,14 +332,16 @@ def _collect(sources: _Sources, paper: PaperNumbers) -> tuple[list[Line], list[R
                 enter_tests(column, manifest.reference)
             lines += block
             for line in block:
-                known = sources.published_cells.get(keys[line.row.method])
-                if line.cell.origin == HERE and known is not None and known.digest is not None:
-                    other = sources.published.cells.get(known.digest)
-                    counted = line.no_positive in ("", line.cell.no_positive)
-                    if other is not None and counted and _conditions(other) == _conditions(line.cell):
-                        values = other.values.get((line.metric, line.no_positive), {})
-                        both += [Repeated(line, values)] if values and line.values else []
+                both += _repeated(line, sources.published_cell(keys[line.row.method]))
     return lines, both
+
+
+def _repeated(line: Line, published: CellResult | None) -> Iterator[Repeated]:
+    """The line beside its published values, if it was trained here, counts, and both were measured alike."""
+    if line.cell.origin == HERE and published is not None and line.no_positive in ("", line.cell.no_positive):
+        values = published.values.get((line.metric, line.no_positive), {})
+        if values and line.values and _conditions(published) == _conditions(line.cell):
+            yield Repeated(line, values)
 
 
 def _measured(cells: Iterable[CellResult]) -> list[MetricKey]:
@@ -349,11 +355,19 @@ def _measured(cells: Iterable[CellResult]) -> list[MetricKey]:
     ]
 
 
+_CONDITIONS = {
+    "source": "source",
+    "threshold": "threshold of a positive rating",
+    "no_positive": "rule for users without a positive rating",
+    "k": "cut-off K",
+}
+
+
 def _conditions(cell: CellResult) -> dict[str, object]:
-    return {name: getattr(cell, name) for name in ("source", "threshold", "no_positive", "k")}
+    return {name: getattr(cell, name) for name in _CONDITIONS}
 
 
-def _alike(place: str, cells: dict[str, CellResult], dataset: Dataset) -> dict[str, CellResult]:
+def _alike(place: str, cells: Mapping[str, CellResult]) -> dict[str, CellResult]:
     """Rows of one column group may be compared only if they saw the same ratings under the same rules.
 
     Where those trained here did not, as with `dataset.threshold=3`, the published ones are left out.
@@ -362,9 +376,9 @@ def _alike(place: str, cells: dict[str, CellResult], dataset: Dataset) -> dict[s
         BenchError: two rows of the same origin do not fit.
     """
     first: tuple[str, CellResult] | None = None
-    ordered = sorted(cells.items(), key=lambda item: item[1].origin != HERE)
     alike = {}
-    for method, cell in ordered:
+    # Those trained here come first: they say what the conditions are.
+    for method, cell in sorted(cells.items(), key=lambda item: item[1].origin != HERE):
         if not cell.missing:
             first = first or (method, cell)
             for name, value in _conditions(cell).items():
@@ -372,11 +386,11 @@ def _alike(place: str, cells: dict[str, CellResult], dataset: Dataset) -> dict[s
                 if value == wanted:
                     continue
                 if cell.origin != first[1].origin:
-                    cell = CellResult(missing=f"The published number is of another {name.replace('_', ' ')}.")
+                    cell = CellResult(missing=f"The published number is of another {_CONDITIONS[name]}.")
                     break
                 raise BenchError(
-                    f"In {place}, {method} and {first[0]} cannot stand in one table: their {name} is "
-                    f"{value!r} and {wanted!r}; train both alike."
+                    f"In {place}, {method} and {first[0]} cannot stand in one table: their "
+                    f"{_CONDITIONS[name]} is {value!r} and {wanted!r}; train both alike."
                 )
         alike[method] = cell
     return alike

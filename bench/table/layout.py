@@ -7,19 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.records.metric import METRICS
+from bench.table.claims import Reproduced
 from bench.table.comparisons import BEST_BASELINE, REFERENCE
 from bench.table.frame import Frame
-from bench.table.lines import ALPHA, HERE, PUBLISHED, TOLERANCE, CellResult, Line, best_baseline, best_two
+from bench.table.lines import ALPHA, TOLERANCE, CellResult, Line, best_baseline, best_two
 from bench.table.manifest import FAMILIES, Dataset, Row
 from bench.table.statistics import smallest_p
 
 # What a protocol's `no_positive` does with users without a positive test rating, in words.
-NO_POSITIVE = {"skip": "are skipped", "one": "count NDCG 1 and Recall 0", "zero": "count 0"}
+_NO_POSITIVE = {"skip": "are skipped", "one": "count NDCG 1 and Recall 0", "zero": "count 0"}
 DO_NOT_EDIT = "Made from the records by `python -m bench.table`; do not edit."
 
 
+TEMPLATES = Path(__file__).with_name("templates")
 BLOCKS = {"paper": "", "control": "Controls", "guest": "Own rows"}  # family → heading under its rule
 
 
@@ -76,7 +79,7 @@ class Group:
         """The conditions of the columns, in a sentence or two."""
         if self.cell is None:
             return ""
-        rule = NO_POSITIVE.get(self.cell.no_positive, self.cell.no_positive)
+        rule = _NO_POSITIVE.get(self.cell.no_positive, self.cell.no_positive)
         return (
             f"{self.cell.source.rstrip('.')}. Positive: ≥ {self.cell.threshold:g}. "
             f"Users without a positive test rating {rule}. K = {self.dataset.k}, n = {self.seeds}."
@@ -84,7 +87,7 @@ class Group:
         )
 
 
-def groups(frame: Frame, protocol: str) -> list[Group]:
+def column_groups(frame: Frame, protocol: str) -> list[Group]:
     """The column groups of a protocol."""
     significant = {(each.against, id(each.line)) for each in frame.comparisons if each.sign}
     made = []
@@ -113,10 +116,20 @@ def groups(frame: Frame, protocol: str) -> list[Group]:
     return made
 
 
-def blocks(frame: Frame) -> list[tuple[str, list[Row]]]:
+def row_blocks(frame: Frame) -> list[tuple[str, list[Row]]]:
     """The rows in the table's order, in blocks with a rule between them: (heading of the block, rows)."""
     families = [[row for row in frame.manifest.rows if row.family == family] for family in FAMILIES]
     return [(BLOCKS[rows[0].family], rows) for rows in families if rows]
+
+
+def columns(groups: Sequence[Group]) -> list[tuple[Group, str]]:
+    """The columns of numbers: (group, metric)."""
+    return [(group, metric) for group in groups for metric in group.metrics]
+
+
+def reasons(groups: Sequence[Group]) -> list[str]:
+    """Why cells are missing, in the order of the footnotes."""
+    return list(dict.fromkeys(reason for group in groups for reason in group.reasons))
 
 
 def seed_numbers(lines: Sequence[Line]) -> list[int]:
@@ -128,8 +141,11 @@ def seed_numbers(lines: Sequence[Line]) -> list[int]:
 # --- Words --------------------------------------------------------------------------------------------
 
 
-def reading(frame: Frame) -> list[str]:
-    """How to read the table, sentence by sentence."""
+def reading(frame: Frame, *, points: bool = True, published: str = "Origin published") -> list[str]:
+    """How to read the table, sentence by sentence.
+
+    points: whether it has a column of them. published: how numbers are set that were not trained here.
+    """
     items = [
         "Mean ± standard deviation over n seeds; in parentheses the paper's number and our difference, "
         f"with ✓ where it is within ±{TOLERANCE:g}.",
@@ -143,28 +159,25 @@ def reading(frame: Frame) -> list[str]:
             "correction within the column (the rows of the paper one family, the controls another). Smallest "
             f"attainable p, uncorrected: {smallest}; no mark does not mean equal."
         )
-    items += [
-        "A: the unbiased ratings of training, and what a row knows of them.",
-        "Points: hyper-parameter points tried.",
-        "X: no number; the footnote says why.",
-    ]
+    items.append("A: the unbiased ratings of training, and what a row knows of them.")
+    if points:
+        items.append("Points: hyper-parameter points tried.")
+    items.append("X: no number; the footnote says why.")
     if any(row.guest for row in frame.manifest.rows):
         items.append(
             "Own rows: none of the suite's; neither bold nor underlined, corrected as a family of their own."
         )
     if frame.mixed:
-        items.append(
-            f"Origin: `{HERE}` was trained in this checkout, `{PUBLISHED}` is as the suite publishes it."
-        )
+        items.append(f"{published}: by the suite's authors; the others were trained in this checkout.")
     return items
 
 
-def agreement(lines: Sequence[Line]) -> str:
-    """How many of the paper's numbers came out."""
-    compared = [line.within for line in lines if line.within is not None]
-    if not compared:
+def in_tolerance(lines: Sequence[Line]) -> str:
+    """How many of the paper's numbers came out (`bench.table.claims.Reproduced`)."""
+    compared = Reproduced([line for line in lines if line.within is not None])
+    if not compared.n:
         return "No number here is comparable with the paper's."
-    return f"{sum(compared)} of {len(compared)} comparable numbers lie within ±{TOLERANCE:g} of the paper's."
+    return f"{compared.inside} of {compared.n} comparable numbers lie within ±{TOLERANCE:g} of the paper's."
 
 
 def heading(metric: str, k: int) -> str:
@@ -181,6 +194,13 @@ def unbiased(row: Row) -> str:
 def signed(delta: float) -> str:
     """A difference to three decimals; none is -0.000."""
     return f"{delta:+.3f}".replace("-0.000", "+0.000")
+
+
+# What the templates use.
+FILTERS = {"signed": signed, "heading": heading, "unbiased": unbiased}
+
+
+# --- Of a row ------------------------------------------------------------------------------------------
 
 
 def points(group: Group, row: Row) -> str:

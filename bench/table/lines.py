@@ -15,7 +15,7 @@ ALPHA = 0.05  # family-wise error rate behind the table's marks
 
 HERE, PUBLISHED = "here", "published"  # where a cell was trained: in this checkout, or by its authors
 
-Values = dict[int, float]  # seed → value
+ValuesBySeed = dict[int, float]  # seed → value
 MetricKey = tuple[str, str]  # metric, convention for users without a positive
 
 
@@ -37,7 +37,7 @@ class CellResult:
     k: int = 0
     comparable: bool = False
     points: int = 0
-    values: dict[MetricKey, Values] = field(default_factory=dict)
+    values: dict[MetricKey, ValuesBySeed] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
 
 
@@ -57,7 +57,7 @@ class Line:
     p_holm: float | None = None
 
     @property
-    def values(self) -> Values:
+    def values(self) -> ValuesBySeed:
         """Seed → value; empty for a missing cell."""
         return self.cell.values.get((self.metric, self.no_positive), {})
 
@@ -89,12 +89,12 @@ class Line:
         return None if self.delta is None else abs(self.delta) <= TOLERANCE
 
 
-def mean(values: Values) -> float | None:
+def mean(values: ValuesBySeed) -> float | None:
     """Mean over seeds; None without any."""
     return float(np.mean(list(values.values()))) if values else None
 
 
-def std(values: Values) -> float | None:
+def std(values: ValuesBySeed) -> float | None:
     """Sample standard deviation over seeds (ddof 1); None of fewer than two."""
     return float(np.std(list(values.values()), ddof=1)) if len(values) > 1 else None
 

@@ -159,9 +159,9 @@ def _document(entry: Row | Dataset) -> dict[str, Any]:
     return {each.name: getattr(entry, each.name) for each in fields(entry)}
 
 
-Entry = TypeVar("Entry", Row, Dataset)
+_Entry = TypeVar("_Entry", Row, Dataset)
 
 
-def _entry(kind: type[Entry], values: Mapping[str, Any]) -> Entry:
+def _entry(kind: type[_Entry], values: Mapping[str, Any]) -> _Entry:
     wanted = [each.name for each in fields(kind) if each.name in values or each.default is MISSING]
     return kind(**{name: values[name] for name in wanted})

@@ -22,9 +22,9 @@ def markdown(frame: Frame) -> str:
     ]
     parts = ["# Table 1", "\n".join(f"- {item}" for item in items)]
     for protocol in frame.manifest.protocols:
-        groups = layout.groups(frame, protocol)
+        groups = layout.column_groups(frame, protocol)
         lines = [line for line in frame.lines if line.protocol == protocol]
-        parts += [f"## Protocol `{protocol}`", layout.agreement(lines), _overview(frame, groups)]
+        parts += [f"## Protocol `{protocol}`", layout.in_tolerance(lines), _overview(frame, groups)]
         for group in groups:
             parts += _section(frame, group)
     parts.append(layout.DO_NOT_EDIT)
@@ -36,7 +36,7 @@ def _overview(frame: Frame, groups: Sequence[Group]) -> str:
     groups = [group for group in groups if group.cell is not None]
     if len(groups) < 2:
         return ""
-    columns = [(group, metric) for group in groups for metric in group.metrics]
+    columns = layout.columns(groups)
     head = [
         "Method",
         *(f"{group.dataset.title} {layout.heading(m, group.dataset.k)}" for group, m in columns),
@@ -71,7 +71,7 @@ def _section(frame: Frame, group: Group) -> list[str]:
 
 def _grid(frame: Frame, head: list[str], entries: Callable[[Row], list[str]]) -> str:
     table = [head, ["---"] * len(head)]
-    for heading, rows in layout.blocks(frame):
+    for heading, rows in layout.row_blocks(frame):
         if heading:
             table.append([f"*{heading}*"] + [""] * (len(head) - 1))
         table += map(entries, rows)

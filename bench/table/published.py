@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.errors import BenchError
 from bench.table import csv_files
 from bench.table.comparisons import UserKey, UserNumbers
-from bench.table.lines import CellResult, MetricKey, Values
+from bench.table.lines import CellResult, MetricKey, ValuesBySeed
 from bench.table.manifest import CellKey
 
 
@@ -26,16 +26,16 @@ def read_published(folder: Path) -> Published:
     Raises:
         BenchError: one of them is not as `bench.table` writes it.
     """
-    values: dict[CellKey, dict[MetricKey, Values]] = {}
-    for seed in csv_files.SEEDS.read(folder):
+    values: dict[CellKey, dict[MetricKey, ValuesBySeed]] = {}
+    for seed in csv_files.SEEDS_FILE.read(folder):
         cell = values.setdefault((seed.protocol, seed.dataset, seed.method), {})
         cell.setdefault((seed.metric, seed.no_positive), {})[seed.seed] = seed.value
-    columns = {(column.protocol, column.dataset): column for column in csv_files.COLUMNS.read(folder)}
+    columns = {(column.protocol, column.dataset): column for column in csv_files.COLUMNS_FILE.read(folder)}
     provenance = {
         entry.cell: {name: getattr(entry, name) for name in csv_files.PROVENANCE}
-        for entry in csv_files.ORIGINS.read(folder)
+        for entry in csv_files.PROVENANCE_FILE.read(folder)
     }
-    entries = csv_files.TABLE.read(folder)
+    entries = csv_files.TABLE_FILE.read(folder)
     cut_offs = {(entry.protocol, entry.dataset): entry.k for entry in entries if entry.k is not None}
     cells: dict[str, CellResult] = {}
     for entry in entries:
@@ -46,7 +46,7 @@ def read_published(folder: Path) -> Published:
         if column is None or key not in values or entry.points is None:
             raise BenchError(
                 f"The CSV files in {folder} do not belong together: {'/'.join(key)} is in "
-                f"{csv_files.TABLE.name} alone; remove them."
+                f"{csv_files.TABLE_FILE.name} alone; remove them."
             )
         cells[entry.cell] = CellResult(
             digest=entry.cell,
@@ -68,6 +68,6 @@ def read_published(folder: Path) -> Published:
             entry.high,
             entry.p_value,
         )
-        for entry in csv_files.USERS.read(folder)
+        for entry in csv_files.USERS_FILE.read(folder)
     }
     return Published(cells, users)

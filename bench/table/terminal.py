@@ -11,14 +11,14 @@ from tabulate import Line as Rule
 
 from bench.records.metric import METRICS
 from bench.table import layout
-from bench.table.frame import STANDARD_ERRORS, Frame, Repeated
+from bench.table.frame import AGREEING_ERRORS, Frame, Repeated
 from bench.table.layout import Group
 from bench.table.lines import HERE, PUBLISHED, Line
 
 ABSENT = "-"
 DIFFERS = "*"
-PAPER = "paper"
-SOURCES = {HERE: "here", PUBLISHED: "publ", PAPER: "paper"}  # in the order of the columns
+_PAPER = "paper"
+SOURCES = {HERE: "here", PUBLISHED: "publ", _PAPER: "paper"}  # in the order of the columns
 
 # Without a format of headings, whose columns tabulate makes wider than they need to be.
 _FORMAT = TableFormat(
@@ -71,7 +71,7 @@ def text(frame: Frame, width: int) -> str:
     longest = max(map(len, ["Method", *(row.title for row in frame.manifest.rows)]))
     parts = []
     for protocol in protocols:
-        groups = [group for group in layout.groups(frame, protocol) if group.cell is not None]
+        groups = [group for group in layout.column_groups(frame, protocol) if group.cell is not None]
         columns = [_columns(frame, group) for group in groups]
         if any(longest + _width(each) > width for each in columns):
             columns = [[column.compact for column in each] for each in columns]
@@ -85,7 +85,7 @@ def text(frame: Frame, width: int) -> str:
 
 def _legend(frame: Frame) -> str:
     notes = [f"{SOURCES[HERE]}: trained in this checkout", f"{SOURCES[PUBLISHED]}: as the suite publishes it"]
-    notes.append(f"{SOURCES[PAPER]}: as the paper prints it, where it can be compared")
+    notes.append(f"{SOURCES[_PAPER]}: as the paper prints it, where it can be compared")
     if any(not repeated.agrees for repeated in frame.both):
         notes.append(f"{DIFFERS}: differs from the published number by more than noise")
     return "\n".join(notes)
@@ -99,7 +99,7 @@ def agreement(frame: Frame) -> str:
     agree = sum(repeated.agrees for repeated in frame.both)
     said = (
         f"Of {len(frame.both)} numbers trained here that are published, too, {equal} are equal to six "
-        f"decimals, and {agree} agree within noise ({STANDARD_ERRORS:g} standard errors, or what a seed that "
+        f"decimals, and {agree} agree within noise ({AGREEING_ERRORS:g} standard errors, or what a seed that "
         "stops elsewhere moves a mean)."
     )
     differing = [repeated for repeated in frame.both if not repeated.agrees]
@@ -142,7 +142,7 @@ def _columns(frame: Frame, group: Group) -> list[_Column]:
 
 
 def _number(line: Line, source: str, repeated: Repeated | None) -> str:
-    if source == PAPER:
+    if source == _PAPER:
         return f"{float(line.paper):.3f}" if line.paper else ABSENT
     if source == PUBLISHED and repeated is not None:
         return f"{repeated.mean:.3f}"
@@ -188,7 +188,7 @@ def _block(frame: Frame, columns: Sequence[_Column], title: int) -> str:
         heads.append(column.source)
         before = here
     table: list[list[str] | str] = [over, heads]
-    for _, rows in layout.blocks(frame):
+    for _, rows in layout.row_blocks(frame):
         table.append(SEPARATING_LINE)
         for row in rows:
             name = row.title if len(row.title) <= title else row.title[: title - 1] + "…"

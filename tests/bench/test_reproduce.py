@@ -47,7 +47,7 @@ def published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     """A folder of results with a published table of two rows, and without a record, as a fresh clone."""
     assert reproduce.main(only(tmp_path, "mf,ips")) == 0
     (tmp_path / "table1").rename(tmp_path / "published")
-    table.write(tmp_path, published=True)
+    table.write_table(tmp_path, published=True)
     shutil.rmtree(tmp_path / "runs")
     capsys.readouterr()
     return tmp_path

@@ -19,7 +19,7 @@ from bench.gate import tables
 from bench.gate.compare import compare, compare_files
 from bench.table import csv_files
 
-HEADER = list(csv_files.TABLE.header)
+HEADER = list(csv_files.TABLE_FILE.header)
 # Mean and standard deviation over 4 seeds: 2 standard errors are the standard deviation.
 LINES: dict[tuple[str, str, str, str], tuple[str, str]] = {
     ("synthetic", "mf", "auc", ""): ("0.700000", "0.002000"),  # below the floor of .004
@@ -152,7 +152,7 @@ def test_most_seeds_that_shift_fail_where_it_is_strict(tmp_path: Path) -> None:
 
     def seeds(file: Path, *values: float) -> None:
         lines = [f"table,synthetic,ips,{seed},auc,,{value!r}" for seed, value in enumerate(values)]
-        tables.seeds_file(file).write_text("\n".join([",".join(csv_files.SEEDS.header), *lines]) + "\n")
+        tables.seeds_file(file).write_text("\n".join([",".join(csv_files.SEEDS_FILE.header), *lines]) + "\n")
 
     seeds(old, 0.70, 0.71, 0.72, 0.73)
     for values, strict in (
@@ -167,7 +167,9 @@ def test_most_seeds_that_shift_fail_where_it_is_strict(tmp_path: Path) -> None:
     seeds(new, 0.70, 0.70, 0.74, 0.72)
     (found,) = compare_files(old, new, strict=True).failing
     assert (found.path, found.metric, found.verdict) == ("table/synthetic/ips", "auc", "shifted")
-    tables.seeds_file(new).write_text(",".join(csv_files.SEEDS.header) + "\ntable,synthetic,ips,0,auc,,x\n")
+    tables.seeds_file(new).write_text(
+        ",".join(csv_files.SEEDS_FILE.header) + "\ntable,synthetic,ips,0,auc,,x\n"
+    )
     assert gate.main([str(old), str(new), "--strict"]) == 2
 
 

@@ -121,7 +121,7 @@ class Browser:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = make_results(tmp_path_factory.mktemp("results"))
-    table.write(results)
+    table.write_table(results)
     assert report.main(["--results", str(results)]) == 0
     return results / "table1" / "index.html"
 

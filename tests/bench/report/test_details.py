@@ -30,7 +30,7 @@ ROOT = Path(bench.__file__).parents[1]
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder with its table; not to be written to."""
     folder = make_results(tmp_path_factory.mktemp("results"))
-    table.write(folder)
+    table.write_table(folder)
     return folder
 
 

@@ -19,7 +19,7 @@ def test_plots_name_their_command_and_repeat_themselves(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = make_results(tmp_path / "results")
-    table.write(copy)
+    table.write_table(copy)
     names = [
         "deltas-table",
         "forest-table-coat",

@@ -19,7 +19,7 @@ from bench.errors import BenchError
 from bench.records import store
 from bench.report.details import read_cells
 from bench.report.page import page_text
-from bench.table import load, load_results
+from bench.table import load_frame, load_results
 from tests.bench.small_results import SEEDS, make_results
 
 ROOT = Path(bench.__file__).parents[1]
@@ -30,7 +30,7 @@ VOID = {"meta", "link", "br", "circle", "line", "polyline", "polygon", "path", "
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder with its table; not to be written to."""
     folder = make_results(tmp_path_factory.mktemp("results"))
-    table.write(folder)
+    table.write_table(folder)
     return folder
 
 
@@ -223,7 +223,7 @@ def test_the_committed_page_is_made_from_the_committed_table() -> None:
     """`make report` after every change of the table."""
     folder = ROOT / "results" / "published"
     text = (folder / "index.html").read_text(encoding="utf-8")
-    known = load(folder, None, folder)
+    known = load_frame(folder, None, folder)
     compared = [line.within for line in known.lines if line.within is not None]
     assert f"{sum(compared)} of {len(compared)}</p>" in text
     shown = set(re.findall(r'data-cell="([^"]*)"', text))
@@ -273,7 +273,7 @@ def test_ones_own_page_draws_published_cells_beside_its_own(tmp_path: Path) -> N
     """Here MF alone was trained; what is drawn of the others lies beside the published table."""
     make_results(tmp_path)
     shutil.move(tmp_path / "table1", tmp_path / "published")
-    table.write(tmp_path, published=True)
+    table.write_table(tmp_path, published=True)
     report.write_page(tmp_path, published=True)
     before = {file.name: file.read_bytes() for file in (tmp_path / "published").iterdir()}
     published = carried(before["index.html"].decode())
@@ -284,7 +284,7 @@ def test_ones_own_page_draws_published_cells_beside_its_own(tmp_path: Path) -> N
         record["validation"]["step"] = [30] * len(SEEDS)
 
     make_results(tmp_path, retrained, methods=("mf",))
-    table.write(tmp_path)
+    table.write_table(tmp_path)
     report.write_page(tmp_path)
     text = (tmp_path / "table1" / "index.html").read_text(encoding="utf-8")
     own = carried(text)

@@ -42,12 +42,12 @@ def test_without_numbers_of_the_papers_the_cards_say_so(tmp_path: Path) -> None:
     assert "compared" in agreement.text and "compared" in own.text
     # Rows can be tested against each other all the same.
     assert baselines.number == f"in {claims(frame).baselines.above} of {claims(frame).baselines.n}"
-    assert heat(frame, layout.groups(frame, "table")) is None
+    assert heat(frame, layout.column_groups(frame, "table")) is None
 
 
 def test_the_heat_map_counts_what_holds(tmp_path: Path) -> None:
     frame = load_results(make_results(tmp_path))
-    found = heat(frame, layout.groups(frame, "table"))
+    found = heat(frame, layout.column_groups(frame, "table"))
     assert found is not None
     assert [title for title, _ in found.datasets] == ["Coat"] and found.headings == ["AUC", "N@5", "R@5"]
     for row in found.rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 import shutil
 from pathlib import Path
 
@@ -14,94 +14,145 @@ import scipy.stats
 from bench import table
 from bench.errors import BenchError
 from bench.study import report as findings
-from bench.study.report import Claim, Column
-from bench.table.lines import CellResult, Line
-from bench.table.manifest import Dataset, Row
+from bench.study.files import Chosen, Scored, StudyResult
+from bench.study.report import Findings
+from bench.table.comparisons import BEST_BASELINE, REFERENCE, compare_seeds
+from bench.table.frame import Frame
+from bench.table.lines import CellResult, Column, Line
+from bench.table.manifest import Dataset, Manifest, Row
 from tests.bench.small_results import make_results, make_sweep
 
 N = 10
+PRINTED = ("auc", "ndcg", "recall")
 
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """A published table, without the records that it was made from."""
-    make_results(tmp_path)
-    (tmp_path / "table1").rename(tmp_path / "published")
-    table.write(tmp_path, published=True)
-    shutil.rmtree(tmp_path / "runs")
-    return tmp_path
+    """A published table, whose records are not here."""
+    made = make_results(tmp_path)
+    table.write_table(made)
+    shutil.rmtree(made / "runs")
+    (made / "table1").rename(made / "published")
+    return made
 
 
-def column(dataset: str, metric: str, shifts: dict[str, float], paper: str = "0.7") -> Column:
-    """A column of rows whose every seed lies a shift above a common wave."""
-    rows = {}
-    for method, shift in shifts.items():
-        values = {seed: 0.7 + shift + 0.001 * np.sin(seed) for seed in range(N)}
-        rows[method] = Line(
-            protocol="table",
-            dataset=Dataset(dataset=dataset, title=dataset, k=5),
-            row=Row(method=method, title=method, uses_unbiased="no", control=False),
-            cell=CellResult(digest=method, values={(metric, ""): values}),
-            metric=metric,
-            no_positive="",
-            paper=paper,
+def found(*columns: dict[str, float], paper: str = "0.7", dataset: str = "coat") -> Findings:
+    """Findings of a data set's AUC, NDCG, Recall.
+
+    columns: method → how far its every seed lies above a common wave.
+    """
+    place = Dataset(dataset=dataset, title=dataset, k=5)
+    rows = [
+        Row(
+            method=method,
+            title=method,
+            uses_unbiased="no",
+            control=method in findings.PLAIN,
+            baseline=method not in (findings.TWO_PHASES, findings.JOINT),
         )
-    controls = {m: line for m, line in rows.items() if m in findings.PLAIN}
-    return Column(
-        "table", dataset, "x AUC", {m: line for m, line in rows.items() if m not in controls}, controls
-    )
+        for method in columns[0]
+    ]
+    cells = {row.method: CellResult(digest=row.method, no_positive="skip", points=1) for row in rows}
+    lines, comparisons = [], []
+    for metric, shifts in zip(PRINTED, columns, strict=False):
+        convention = "" if metric == "auc" else "skip"
+        made = []
+        for row in rows:
+            values = {seed: 0.7 + shifts[row.method] + 0.001 * np.sin(seed) for seed in range(N)}
+            cells[row.method].values[metric, convention] = values
+            made.append(
+                Line(
+                    protocol="table",
+                    dataset=place,
+                    row=row,
+                    cell=cells[row.method],
+                    metric=metric,
+                    no_positive=convention,
+                    paper=paper,
+                )
+            )
+        column = Column("table", place, findings.METRICS[metric], made)
+        comparisons += compare_seeds(made, column.line("mf"), REFERENCE)
+        comparisons += compare_seeds(made, column.best_baseline, BEST_BASELINE)
+        lines += made
+    manifest = Manifest(protocols=["table"], datasets=[place], rows=rows, reference="mf", cells={})
+    return Findings(Frame(manifest, lines, comparisons, []))
+
+
+def cells(text: str) -> list[list[str]]:
+    """The rows of a table in Markdown."""
+    return [[entry.strip() for entry in line.strip("|").split("|")] for line in text.splitlines()[2:]]
 
 
 def test_what_holds_is_counted_from_the_tables_own_files(results: Path) -> None:
-    lines = list(csv.DictReader((results / "published" / "table1.csv").open(encoding="utf-8")))
-    compared = [line for line in lines if line["within"]]
-    found = findings.columns(findings.published(results))
-    assert findings.counted(found) == (
+    text = (results / "published" / "table1.csv").read_text(encoding="utf-8")
+    compared = [line for line in csv.DictReader(io.StringIO(text)) if line["within"]]
+    made = findings.published_findings(results)
+    counted = made.claims.reproduced
+    assert (counted.inside, counted.n) == (
         sum(line["within"] == "True" for line in compared),
         sum(line["method"] != "item_mean" for line in compared),
     )
+    assert [row[1] for row in cells(findings.holds(made))] == [
+        f"{sum(x['within'] == 'True' for x in compared if x['metric'] == metric)} of 3" for metric in PRINTED
+    ]
     auc = [line for line in compared if line["metric"] == "auc"]
     rho = scipy.stats.spearmanr([float(x["mean"]) for x in auc], [float(x["paper"]) for x in auc]).statistic
-    assert f"{rho:+.2f}" in findings.holds(found).splitlines()[2]
+    assert f"{rho:+.2f}" in findings.holds(made).splitlines()[2]
     for line in compared:
         row = f"| {float(line['paper']):.3f} | {float(line['mean']):.3f} ±".replace(" ", "")
-        listed = row in findings.outside(found).replace(" ", "")
+        listed = row in findings.outside(made).replace(" ", "")
         assert listed == (line["within"] == "False"), line
 
 
-def test_a_claim_is_supported_where_every_test_agrees() -> None:
-    good = column("coat", "auc", {"mf": 0.0, "ips": 0.02, "ultd_tp": 0.03, "ultd_jl": 0.04})
-    naive, _, own, joint = findings.claims([good])
-    assert [claim.verdict(["coat"]) for claim in (naive, own, joint)] == ["supported"] * 3
-    bad = column("coat", "ndcg", {"mf": 0.0, "ips": -0.02, "ultd_tp": -0.03, "ultd_jl": -0.04})
-    assert [claim.verdict(["coat"]) for claim in findings.claims([bad])] == [
-        "not supported",
-        "not testable",  # neither Res-DR nor AutoDebias is there
-        "not supported",
-        "not supported",
+def test_the_claims_are_tested_as_the_table_tests_them() -> None:
+    good = {"mf": 0.0, "ips": 0.02, "ultd_tp": 0.03, "ultd_jl": 0.04}
+    bad = {"mf": 0.0, "ips": -0.02, "ultd_tp": -0.03, "ultd_jl": -0.04}
+    claims = findings.paper_claims(found(good))
+    # Neither Res-DR nor AutoDebias is there.
+    assert [x.verdict for x in claims] == ["supported", "not testable", "supported", "supported"]
+    assert [x.verdict for x in findings.paper_claims(found(bad))] == [
+        *("not supported", "not testable", "not supported", "not supported")
     ]
-    mixed = [good, column("coat", "recall", {"mf": 0.0, "ips": 0.0, "ultd_tp": 0.02, "ultd_jl": 0.02})]
-    assert findings.claims(mixed)[3].verdict(["coat"]) == "supported in part"
+    assert cells(findings.claim_table(found(good, bad))) == [
+        [claims[0].text, "1 / 1 of 2", "not supported"],
+        [claims[1].text, "", "not testable"],
+        [claims[2].text, "2 / 2 of 4", "not supported"],
+        [claims[3].text, "1 / 1 of 2", "not supported"],
+    ]
+    # Holm's family is the column's rows of the paper, the best baseline aside: three comparisons here.
+    (test, _) = claims[2].comparisons
+    assert test.p_holm == pytest.approx(3 * test.p_value)
     # Data sets that are not the paper's do not count.
-    assert findings.claims([good])[0].verdict(["kuairec"]) == "not testable"
-    assert Claim("", []).verdict(["coat"]) == "not testable"
+    assert cells(findings.claim_table(found(good, paper="")))[0][1:] == ["1 / 0 of 1", "not testable"]
+
+
+def test_the_front_page_and_the_table_count_the_same(results: Path) -> None:
+    made = findings.published_findings(results)
+    claim = made.claims.proposed.comparable
+    assert findings.sentences(made)[1] == claim.sentence
+    assert findings.sentences(made)[0].startswith(made.claims.reproduced.sentence)
 
 
 def test_a_gain_that_a_plain_control_has_too_does_not_remain() -> None:
     shifts = {"mf": 0.0, "eib": 0.02, "mf_combine": 0.01, "ips": 0.015, "dr": 0.03, "dr_jl": -0.01}
-    assert findings.kept([column("coat", "auc", shifts)]) == (2, 1)
+    assert findings.lasting_gains(found(shifts)) == (2, 1)
+    beside = {row[1]: row[2:] for row in cells(findings.remains(found(shifts)))}
+    assert beside == {
+        "ips": ["+0.015†", "-0.005†", "+0.005†"],
+        "dr": ["+0.030†", "+0.010†", "+0.020†"],
+        "dr_jl": ["-0.010†", "-0.030†", "-0.020†"],
+    }
 
 
 def test_the_noise_of_a_run_is_what_the_seeds_show() -> None:
     random = np.random.default_rng(0)
     common = random.normal(0, 0.003, 500)
-    one = column("coat", "auc", {m: 0.0 for m in ("mf", "ips", "ultd_tp", "ultd_jl")}, paper="0.71")
-    one.rows["ips"].paper = "0.70"
-    one.rows["mf"].paper = "0.70"
-    for line in one.rows.values():
-        values = 0.7 + common + random.normal(0, 0.004, 500)
-        line.cell.values[("auc", "")] = dict(enumerate(values))
-    fields = [field.strip() for field in findings.noise([one]).splitlines()[2].strip("|").split("|")]
+    made = found({m: 0.0 for m in ("mf", "ips", "ultd_tp", "ultd_jl")}, paper="0.71")
+    for line in made.frame.lines:
+        line.paper = "0.71" if line.row.proposed else "0.70"
+        line.cell.values["auc", ""] = dict(enumerate(0.7 + common + random.normal(0, 0.004, 500)))
+    (fields,) = cells(findings.noise(made))
     assert float(fields[1]) == pytest.approx(0.005, rel=0.1)  # √(.003² + .004²)
     assert float(fields[2]) == pytest.approx(0.004 * 2**0.5, rel=0.1)
     assert fields[3] == "+0.010"
@@ -110,17 +161,34 @@ def test_the_noise_of_a_run_is_what_the_seeds_show() -> None:
 
 
 def test_the_naive_row_is_held_against_the_study_of_it(tmp_path: Path) -> None:
-    found = [column("coat", metric, {"mf": 0.02, "ips": 0.0}) for metric in ("auc", "ndcg", "recall")]
-    found.append(column("yahoo_r3", "auc", {"mf": 0.0}))
-    assert "make study STUDY=naive" in findings.naive(found, tmp_path)
-    values = {"few": {"auc": 0.7, "ndcg": 0.71, "recall": 0.716}}
-    lines = [f",{v},{m},{s},{x}" for v, own in values.items() for m, x in own.items() for s in range(2)]
-    (tmp_path / "naive.csv").write_text("\n".join(["group,variant,metric,seed,value", *lines]))
-    (tmp_path / "naive_variants.csv").write_text("group,variant,title,points\n,few,Few points,40\n")
-    rows = [
-        [field.strip() for field in line.strip("|").split("|")]
-        for line in findings.naive(found, tmp_path).splitlines()[2:]
-    ]
+    made = found(*({"mf": 0.02, "ips": 0.0} for _ in PRINTED))
+    assert "make study STUDY=naive" in findings.naive(made, tmp_path)
+    tested = {"auc": 0.7, "ndcg": 0.71, "recall": 0.716}
+    StudyResult(
+        scores=[
+            Scored(group="", variant="few", method="mf", metric=metric, seed=seed, value=value)
+            for metric, value in tested.items()
+            for seed in range(2)
+        ],
+        variants=[
+            Chosen(
+                group="",
+                variant="few",
+                title="Few points",
+                method="mf",
+                points=40,
+                validation_auc=0.7,
+                held_out_auc=None,
+                alpha_mean=None,
+                selected={},
+                training_seconds=1.0,
+                commit="",
+                command="",
+            )
+        ],
+        differences=[],
+    ).write(tmp_path, "naive")
+    rows = cells(findings.naive(made, tmp_path))
     assert [row[0] for row in rows] == ["The table's row", "Few points"]
     assert rows[0][-1] == "0 of 3" and all(field.endswith("(+0.020)") for field in rows[0][2:5])
     few = ["40", "0.700 ± 0.000 (+0.000)", "0.710 ± 0.000 (+0.010)", "0.716 ± 0.000 (+0.016)", "2 of 3"]
@@ -131,24 +199,22 @@ def test_the_command(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (results / "study").mkdir()
     (results / "study" / "ultd.md").write_text("# Readings\n\nA table.\n")
     make_sweep(results / "sweep" / "table" / "coat" / "mf.csv", [("shared", 8, 0), ("shared", 8, 1)], 1800.0)
+    file = results / "published" / "REPORT.md"
     assert findings.main(["--results", str(results)]) == 0
-    text = (results / "published" / "REPORT.md").read_text()
+    text = file.read_text()
     assert "### Readings" in text and "make study STUDY=bounds" in text and "$" not in text
     coat = next(line for line in text.splitlines() if line.startswith("| Coat") and "table" in line)
-    assert [field.strip() for field in coat.split("|")][5:9] == [
-        "80",
-        "shared 1 × 2; embedding sizes 8",
-        "2",
-        "1.0",
-    ]
+    tuned = "shared 1 × 2; embedding sizes 8"
+    assert [field.strip() for field in coat.split("|")][5:9] == ["80", tuned, "2", "1.0"]
     assert findings.main(["--results", str(results)]) == 0
-    assert (results / "published" / "REPORT.md").read_text() == text
+    assert file.read_text() == text
     assert findings.main(["--results", str(results / "nowhere")]) == 1
     assert "does not exist" in capsys.readouterr().err
 
 
 def test_without_real_ratings_there_is_nothing_to_report(results: Path) -> None:
-    manifest = results / "published" / "cells.json"
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "cells": []}))
+    manifest = Manifest.read(results / "published")
+    manifest.cells.clear()
+    manifest.write(results / "published")
     with pytest.raises(BenchError, match="no numbers of real ratings"):
         findings.report(results)

@@ -20,7 +20,7 @@ def test_the_front_page_is_up_to_date() -> None:
 
 
 def test_the_report_is_up_to_date() -> None:
-    text = (ROOT / "results" / "published" / "REPORT.md").read_text(encoding="utf-8")
+    text = (ROOT / "results" / "published" / findings.NAME).read_text(encoding="utf-8")
     assert findings.report(ROOT / "results") == text
 
 

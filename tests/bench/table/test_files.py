@@ -29,12 +29,12 @@ def frame(results: Path) -> Frame:
 
 
 def entries(frame: Frame) -> Iterator[tuple[CsvFile[Any], list[Any]]]:
-    yield csv_files.TABLE, list(csv_files.table_entries(frame.lines))
-    yield csv_files.SEEDS, list(csv_files.seed_entries(frame.lines))
-    yield csv_files.COLUMNS, list(csv_files.column_entries(frame.lines))
-    yield csv_files.COMPARISONS, list(csv_files.comparison_entries(frame.comparisons))
-    yield csv_files.USERS, list(csv_files.user_entries(frame.users))
-    yield csv_files.ORIGINS, list(csv_files.provenance_entries(frame.lines))
+    yield csv_files.TABLE_FILE, list(csv_files.table_entries(frame.lines))
+    yield csv_files.SEEDS_FILE, list(csv_files.seed_entries(frame.lines))
+    yield csv_files.COLUMNS_FILE, list(csv_files.column_entries(frame.lines))
+    yield csv_files.COMPARISONS_FILE, list(csv_files.comparison_entries(frame.comparisons))
+    yield csv_files.USERS_FILE, list(csv_files.user_entries(frame.users))
+    yield csv_files.PROVENANCE_FILE, list(csv_files.provenance_entries(frame.lines))
 
 
 def test_what_is_written_is_read_back(frame: Frame, tmp_path: Path) -> None:
@@ -53,29 +53,29 @@ def test_what_is_written_is_read_back(frame: Frame, tmp_path: Path) -> None:
 
 def test_values_and_users_are_read_back_exactly(frame: Frame, tmp_path: Path) -> None:
     for file, written in entries(frame):
-        if file in (csv_files.SEEDS, csv_files.USERS):
+        if file in (csv_files.SEEDS_FILE, csv_files.USERS_FILE):
             (tmp_path / file.name).write_text(file.text(written), encoding="utf-8")
             read = file.read(tmp_path)
-            names = ("value",) if file is csv_files.SEEDS else ("mean", "low", "high", "p_value")
+            names = ("value",) if file is csv_files.SEEDS_FILE else ("mean", "low", "high", "p_value")
             for name in names:
                 assert [getattr(x, name) for x in read] == [getattr(x, name) for x in written]
 
 
 def test_a_file_of_before_a_column_is_read(frame: Frame, tmp_path: Path) -> None:
     """The tables of earlier commits have no `origin`: they were all published."""
-    lines = csv_files.TABLE.text(csv_files.table_entries(frame.lines)).splitlines()
+    lines = csv_files.TABLE_FILE.text(csv_files.table_entries(frame.lines)).splitlines()
     assert lines[0].endswith(",origin") and lines[1].endswith(f",{HERE}")
     (tmp_path / "table1.csv").write_text("".join(line.rpartition(",")[0] + "\n" for line in lines))
-    assert {entry.origin for entry in csv_files.TABLE.read(tmp_path)} == {PUBLISHED}
+    assert {entry.origin for entry in csv_files.TABLE_FILE.read(tmp_path)} == {PUBLISHED}
 
 
 @pytest.mark.parametrize(
     ("file", "right", "wrong", "said"),
     [
-        (csv_files.SEEDS, ",auc,,", ",auc,,x", "line 2, is not as"),
-        (csv_files.SEEDS, "seed,metric", "seed_,metric", "no column 'seed'"),
-        (csv_files.COLUMNS, "True", "yes", "'yes' is neither True nor False"),
-        (csv_files.TABLE, "table,coat", "table,coat,coat", "expected 19 columns"),
+        (csv_files.SEEDS_FILE, ",auc,,", ",auc,,x", "line 2, is not as"),
+        (csv_files.SEEDS_FILE, "seed,metric", "seed_,metric", "no column 'seed'"),
+        (csv_files.COLUMNS_FILE, "True", "yes", "'yes' is neither True nor False"),
+        (csv_files.TABLE_FILE, "table,coat", "table,coat,coat", "expected 19 columns"),
     ],
 )
 def test_a_wrong_file_is_named(

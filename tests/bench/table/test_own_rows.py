@@ -6,6 +6,7 @@ import csv
 import io
 import shutil
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def both(folder: Path, change: Change = same, methods: tuple[str, ...] = ("mf", 
     make_results(folder)
     (folder / "published").mkdir()
     Manifest.read(folder / "table1").write(folder / "published")
-    table.write(folder, published=True)
+    table.write_table(folder, published=True)
     shutil.rmtree(folder / "runs")
     shutil.rmtree(folder / "table1")
     return make_results(folder, change, methods=methods)
@@ -140,6 +141,10 @@ def test_each_line_says_where_it_was_trained(tmp_path: Path) -> None:
     text = table.files(frame)
     assert {r["origin"] for r in rows(text["table1.csv"]) if r["method"] == "mine"} == {"here", ""}
     assert "| Method | A | Points | Origin |" in text["table1.md"]
+    html, latex = text["table1.html"], text["table1.tex"]
+    assert 'data-origin="published" data-ours="0.770000"' in html and "Grey: by the suite's" in unescape(html)
+    assert r"\textit{\textbf{\underline{0.770}}}" in latex and "Italic: by the suite's" in latex
+    assert r"Mine & yes & 0.810$^{\dagger}$" in latex
 
 
 def test_the_published_table_is_published_whole(tmp_path: Path) -> None:
@@ -152,7 +157,7 @@ def test_the_published_table_is_published_whole(tmp_path: Path) -> None:
 def test_a_run_of_ones_own_leaves_the_published_files_alone(tmp_path: Path) -> None:
     results = both(tmp_path, shifted(0.01, "mf"))
     before = {file.name: file.read_bytes() for file in (results / "published").iterdir()}
-    table.write(results)
+    table.write_table(results)
     assert {file.name: file.read_bytes() for file in (results / "published").iterdir()} == before
 
 
@@ -182,7 +187,7 @@ def test_what_is_here_twice_is_read_from_here(tmp_path: Path) -> None:
 
 def test_what_was_trained_here_stays_here_without_its_record(tmp_path: Path) -> None:
     results = both(tmp_path, shifted(0.1, "mf"))
-    table.write(results)
+    table.write_table(results)
     expected = table.build(results)["table1.csv"]
     shutil.rmtree(results / "runs")
     assert table.build(results)["table1.csv"] == expected
@@ -211,6 +216,8 @@ def test_other_seeds_are_not_tested_against_published_ones(tmp_path: Path) -> No
     text = table.build(results)
     assert "mine" not in {row["method"] for row in rows(text["comparisons.csv"])}
     assert {row["n"] for row in rows(text["table1.csv"]) if row["method"] == "mine"} == {"3", "0"}
+    # Captions and legend are those of the other rows.
+    assert "n = 8." in text["table1.md"] and "n = 3" not in text["table1.md"]
 
 
 def test_published_numbers_of_other_conditions_are_left_out(tmp_path: Path) -> None:
@@ -219,7 +226,10 @@ def test_published_numbers_of_other_conditions_are_left_out(tmp_path: Path) -> N
 
     results = both(tmp_path, other, methods=("mine",))
     section = table.build(results)["table1.md"].split("### Coat")[1]
-    assert "Positive: ≥ 3" in section and "The published number is of another threshold." in section
+    assert (
+        "Positive: ≥ 3" in section
+        and "The published number is of another threshold of a positive rating." in section
+    )
 
 
 def test_a_cell_that_is_nowhere_is_a_sentence(tmp_path: Path) -> None:
