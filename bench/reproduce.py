@@ -49,7 +49,7 @@ from bench.table import files, load_results
 from bench.table.files import OWN_FOLDER, PUBLISHED_FOLDER
 from bench.table.frame import Frame
 from bench.table.lines import HERE
-from bench.table.manifest import FILE, CellKey, Dataset, Listed, Manifest, Row
+from bench.table.manifest import FILE, CellKey, Dataset, Listed, Row, TableManifest
 from bench.table.terminal import agreement, printable
 from bench.table.terminal import text as in_terminal
 
@@ -233,7 +233,7 @@ def remember(plan: Plan, folder: Path, found: Listing) -> None:
     """
     if not (folder / FILE).is_file():
         return
-    for key, listed in Manifest.read(folder).cells.items():
+    for key, listed in TableManifest.read(folder).cells.items():
         protocol, dataset, method = key
         known = protocol in PROTOCOLS and dataset in data.names() and method in methods.names()
         if key in found.cells or listed.digest is None or not known:
@@ -246,14 +246,14 @@ def remember(plan: Plan, folder: Path, found: Listing) -> None:
 # --- The list of cells --------------------------------------------------------------------------------
 
 
-def manifest(plan: Plan, found: Listing) -> Manifest:
+def manifest(plan: Plan, found: Listing) -> TableManifest:
     """The list of what is there, as `bench.table` takes it."""
     keys = found.cells
     described = []
     for name in _ordered(DATASETS, (key[1] for key in keys)):
         config = compose.composed(_overrides(plan, plan.protocols[0], name, REFERENCE)).dataset
         described.append(Dataset(dataset=name, title=config.title, k=config.k))
-    return Manifest(
+    return TableManifest(
         protocols=_ordered(PROTOCOLS, (key[0] for key in keys)),
         datasets=described,
         rows=[_row(key) for key in _ordered(methods.names(), (key[2] for key in keys))],

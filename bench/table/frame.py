@@ -30,7 +30,7 @@ from bench.table.comparisons import (
 )
 from bench.table.csv_files import PROVENANCE
 from bench.table.lines import HERE, PUBLISHED, CellResult, Column, Line, MetricKey, ValuesBySeed, mean, std
-from bench.table.manifest import FILE, CellKey, Dataset, Listed, Manifest, Row
+from bench.table.manifest import FILE, CellKey, Dataset, Listed, Row, TableManifest
 from bench.table.published import Published, read_published
 
 PAPER = CONF / "paper" / "table1.csv"
@@ -97,7 +97,7 @@ class Frame:
     both: of what a protocol counts, the lines trained here that are published, too.
     """
 
-    manifest: Manifest
+    manifest: TableManifest
     lines: list[Line]
     comparisons: list[SeedComparison]
     users: list[UserComparison]
@@ -251,7 +251,7 @@ class _Sources:
     published: the CSV files of the folder and the published ones. republished: they are the same.
     """
 
-    manifest: Manifest
+    manifest: TableManifest
     runs: Path | None
     published_cells: Mapping[CellKey, Listed]
     own: Published
@@ -263,10 +263,10 @@ class _Sources:
         republished = published is not None and published.resolve() == folder.resolve()
         if published is None or republished or not (published / FILE).is_file():
             own = read_published(folder)
-            return cls(Manifest.read(folder), runs, {}, own, Published(), republished)
-        theirs = Manifest.read(published)
+            return cls(TableManifest.read(folder), runs, {}, own, Published(), republished)
+        theirs = TableManifest.read(published)
         listed = (folder / FILE).is_file()
-        manifest = Manifest.read(folder).beside(theirs) if listed else replace(theirs, cells={})
+        manifest = TableManifest.read(folder).beside(theirs) if listed else replace(theirs, cells={})
         own = read_published(folder) if listed else Published()
         return cls(manifest, runs, theirs.cells, own, read_published(published), False)
 

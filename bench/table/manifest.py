@@ -67,7 +67,7 @@ class Listed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manifest:
+class TableManifest:
     """Which cells a table has. reference: the method that every row is tested against; "" for no tests."""
 
     protocols: list[str]
@@ -139,14 +139,14 @@ class Manifest:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise BenchError(f"{file} is not a list of the table's cells ({error!r}).") from error
 
-    def beside(self, published: Manifest) -> Manifest:
+    def beside(self, published: TableManifest) -> TableManifest:
         """The published table with the rows and columns of this one entered; `cells` stay those of this one.
 
         What is in both is described as here. New rows and columns come last.
         """
         rows = {row.method: row for row in (*published.rows, *self.rows)}
         datasets = {dataset.dataset: dataset for dataset in (*published.datasets, *self.datasets)}
-        return Manifest(
+        return TableManifest(
             protocols=list(dict.fromkeys([*published.protocols, *self.protocols])),
             datasets=list(datasets.values()),
             rows=list(rows.values()),

@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.records import store
 from bench.records.points import Points, Training
-from bench.table.manifest import Dataset, Listed, Manifest, Row
+from bench.table.manifest import Dataset, Listed, Row, TableManifest
 
 SEEDS = list(range(8))
 
@@ -188,7 +188,7 @@ def make_results(
                     trained_later = method == "ultd_jl" and (protocol, dataset) != ("text", "kuairec")
                     listed = Listed(None, None if trained_later else f"No {dataset} | here.")
                 cells[protocol, dataset, method] = listed
-    manifest = Manifest(
+    manifest = TableManifest(
         protocols=["table", "text"],
         datasets=[
             Dataset(dataset="coat", title="Coat", k=5),

@@ -19,7 +19,7 @@ from bench.study.report import Findings
 from bench.table.comparisons import BEST_BASELINE, REFERENCE, compare_seeds
 from bench.table.frame import Frame
 from bench.table.lines import CellResult, Column, Line
-from bench.table.manifest import Dataset, Manifest, Row
+from bench.table.manifest import Dataset, Row, TableManifest
 from tests.bench.small_results import make_results, make_sweep
 
 N = 10
@@ -75,7 +75,7 @@ def found(*columns: dict[str, float], paper: str = "0.7", dataset: str = "coat")
         comparisons += compare_seeds(made, column.line("mf"), REFERENCE)
         comparisons += compare_seeds(made, column.best_baseline, BEST_BASELINE)
         lines += made
-    manifest = Manifest(protocols=["table"], datasets=[place], rows=rows, reference="mf", cells={})
+    manifest = TableManifest(protocols=["table"], datasets=[place], rows=rows, reference="mf", cells={})
     return Findings(Frame(manifest, lines, comparisons, []))
 
 
@@ -213,7 +213,7 @@ def test_the_command(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_without_real_ratings_there_is_nothing_to_report(results: Path) -> None:
-    manifest = Manifest.read(results / "published")
+    manifest = TableManifest.read(results / "published")
     manifest.cells.clear()
     manifest.write(results / "published")
     with pytest.raises(BenchError, match="no numbers of real ratings"):

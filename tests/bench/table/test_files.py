@@ -14,7 +14,7 @@ from bench.table import csv_files
 from bench.table.csv_files import CsvFile
 from bench.table.frame import Frame
 from bench.table.lines import HERE, PUBLISHED
-from bench.table.manifest import Dataset, Listed, Manifest, Row
+from bench.table.manifest import Dataset, Listed, Row, TableManifest
 from tests.bench.small_results import make_results
 
 
@@ -89,7 +89,7 @@ def test_a_wrong_file_is_named(
 
 
 def test_the_list_of_cells_is_read_back(tmp_path: Path) -> None:
-    written = Manifest(
+    written = TableManifest(
         protocols=["table", "text"],
         datasets=[Dataset(dataset="coat", title="Coat", k=5)],
         rows=[
@@ -100,4 +100,4 @@ def test_the_list_of_cells_is_read_back(tmp_path: Path) -> None:
         cells={("table", "coat", "mf"): Listed("0" * 20), ("text", "coat", "mf"): Listed(None, "No data.")},
     )
     written.write(tmp_path)
-    assert Manifest.read(tmp_path) == written
+    assert TableManifest.read(tmp_path) == written

@@ -18,7 +18,7 @@ from bench.errors import BenchError
 from bench.records import store
 from bench.table.frame import Frame, Repeated
 from bench.table.lines import CellResult, Line
-from bench.table.manifest import FILE, Dataset, Manifest, Row
+from bench.table.manifest import FILE, Dataset, Row, TableManifest
 from tests.bench.small_results import ROWS, SEEDS, make_record, make_results
 
 PAPER_ROWS = tuple(row[0] for row in ROWS)
@@ -80,12 +80,12 @@ def test_a_row_of_ones_own_is_neither_bold_nor_underlined(beside: dict[str, str]
 
 def test_two_rows_of_ones_own_are_corrected_together(tmp_path: Path) -> None:
     results = make_results(tmp_path, methods=WITH_MINE)
-    manifest = Manifest.read(results / "table1")
+    manifest = TableManifest.read(results / "table1")
     listed = [
         row if row.method != "ips" else Row(method="ips", title="IPS", uses_unbiased="", guest=True)
         for row in manifest.rows
     ]
-    changed = Manifest(**{**vars(manifest), "rows": listed})
+    changed = TableManifest(**{**vars(manifest), "rows": listed})
     changed.write(results / "table1")
     tests = [
         row
@@ -108,7 +108,7 @@ def both(folder: Path, change: Change = same, methods: tuple[str, ...] = ("mf", 
     """A published table of the paper's rows, and records of some rows of one's own."""
     make_results(folder)
     (folder / "published").mkdir()
-    Manifest.read(folder / "table1").write(folder / "published")
+    TableManifest.read(folder / "table1").write(folder / "published")
     table.write_table(folder, published=True)
     shutil.rmtree(folder / "runs")
     shutil.rmtree(folder / "table1")
