@@ -23,7 +23,6 @@ MEANS = {
     ("coat", "ips"): (0.744, 0.534, 0.560),
     ("coat", "dr"): (0.770, 0.526, 0.542),
     ("coat", "item_mean"): (0.800, 0.480, 0.510),
-    ("coat", "mine"): (0.810, 0.550, 0.600),
     ("kuairec", "mf"): (0.827, 0.588, 0.887),
     ("kuairec", "ips"): (0.829, 0.589, 0.886),
 }
@@ -35,11 +34,12 @@ ROWS = (
     ("ultd_jl", "JL", "yes"),
     ("item_mean", "Mean", "no"),
 )
-GUEST = ("mine", "Mine", "yes")
+GUEST = ("mine", "Mine", "yes")  # a row of one's own
+ALL_MEANS = {**MEANS, ("coat", "mine"): (0.810, 0.550, 0.600)}
 
 
 def make_record(protocol: str, dataset: str, method: str) -> dict[str, Any]:
-    auc, ndcg, recall = MEANS[dataset, method]
+    auc, ndcg, recall = ALL_MEANS[dataset, method]
     wave = [((seed * 7 + len(method)) % 8 - 3.5) / 1000 for seed in SEEDS]
 
     def around(mean: float) -> list[float]:
@@ -116,7 +116,7 @@ def make_record(protocol: str, dataset: str, method: str) -> dict[str, Any]:
 def make_arrays(protocol: str, dataset: str, method: str) -> dict[str, Any]:
     """Curves, and the numbers of 20 users, four of them without a positive rating."""
     rng = np.random.default_rng(zlib.crc32(f"{protocol}/{dataset}/{method}".encode()))
-    auc = MEANS[dataset, method][0]
+    auc = ALL_MEANS[dataset, method][0]
     curve = np.full((len(SEEDS), 6), auc, np.float32) + rng.normal(0, 0.005, (len(SEEDS), 6))
     curve[:, 0] = 0.5
     curve[0, 4:] = np.nan
@@ -133,7 +133,7 @@ def make_arrays(protocol: str, dataset: str, method: str) -> dict[str, Any]:
     }
     for seed in SEEDS:
         arrays[f"users_{seed}"] = np.arange(20, dtype=np.int32)
-        for name, mean in zip(("ndcg", "recall"), MEANS[dataset, method][1:], strict=True):
+        for name, mean in zip(("ndcg", "recall"), ALL_MEANS[dataset, method][1:], strict=True):
             values = np.clip(mean + rng.normal(0, 0.1, 20), 0, 1)
             values[[3, 7, 11, 15]] = np.nan
             arrays[f"{name}_{seed}"] = values.astype(np.float32)
@@ -178,7 +178,7 @@ def make_results(
         for dataset in ("coat", "kuairec"):
             for method in methods:
                 cell = {"protocol": protocol, "dataset": dataset, "method": method}
-                if (dataset, method) in MEANS and (protocol, dataset) != ("text", "kuairec"):
+                if (dataset, method) in ALL_MEANS and (protocol, dataset) != ("text", "kuairec"):
                     record = make_record(protocol, dataset, method)
                     change(cell, record)
                     digest = hashlib.sha256(json.dumps(cell).encode()).hexdigest()[:20]
