@@ -55,14 +55,14 @@ from bench.table.terminal import text as in_terminal
 
 DATASETS = ("coat", "yahoo_r3", "kuairec", "synthetic")  # in the table's order
 PROTOCOLS = ("table", "text")
-REFERENCE = "mf"  # the row that the others are tested against
+REFERENCE = methods.ROWS[0]  # the row that the others are tested against: plain MF
 SEEDS = {"coat": 20}  # final runs where the configuration's number is too few: small test sets, cheap cells
 
 _NAMED = 3  # cells of which it is said why they are trained again
 
 
 @dataclass(frozen=True)
-class Plan:
+class TablePlan:
     """What to reproduce."""
 
     protocols: tuple[str, ...]
@@ -91,7 +91,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Answer:
+class CellAnswer:
     """What came of a task: the record's digest, or why there is none. failed: the sentence about a fault."""
 
     digest: str | None
@@ -115,7 +115,7 @@ class Listing:
     reasons: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
-    def enter(self, task: Task, answer: Answer) -> None:
+    def enter(self, task: Task, answer: CellAnswer) -> None:
         """What came of a task."""
         self.cells[task.key] = Listed(answer.digest, answer.missing)
         if answer.failed:
@@ -125,7 +125,7 @@ class Listing:
 # --- Cells --------------------------------------------------------------------------------------------
 
 
-def look_up_all(plan: Plan, runs: Path) -> Listing:
+def look_up_all(plan: TablePlan, runs: Path) -> Listing:
     """Finds the plan's cells that have a record; the others are waiting, or have a reason.
 
     Raises:
@@ -142,7 +142,7 @@ def look_up_all(plan: Plan, runs: Path) -> Listing:
                 if why is not None:
                     continue
                 answer = look_up(task) if anything else None
-                if isinstance(answer, Answer):
+                if isinstance(answer, CellAnswer):
                     found.enter(task, answer)
                     continue
                 found.waiting.append(task)
@@ -152,21 +152,21 @@ def look_up_all(plan: Plan, runs: Path) -> Listing:
     return found
 
 
-def look_up(task: Task) -> Answer | cells.Cell:
+def look_up(task: Task) -> CellAnswer | cells.Cell:
     """The answer to a task if it is there without training, else the cell that waits for it."""
     try:
         config = compose.composed(task.overrides)
         cell = cells.prepare(config, read_once(config))
     except BenchError as error:
-        return Answer(None, str(error), failed=f"{task.name}: {error}")
+        return CellAnswer(None, str(error), failed=f"{task.name}: {error}")
     record = cells.find(cell, Path(config.results) / "runs")
-    return cell if record is None else Answer(cell.digest)
+    return cell if record is None else CellAnswer(cell.digest)
 
 
-def train(task: Task, tell: Teller) -> Answer:
+def train_cell(task: Task, tell: Teller) -> CellAnswer:
     """Trains a cell, perhaps in a process of its own; what goes wrong is told by the answer."""
     if time.time() > task.deadline:
-        return Answer(None, "Not trained yet: the time was up; `make table1` goes on.")
+        return CellAnswer(None, "Not trained yet: the time was up; `make table1` goes on.")
     try:
         with one_sentence():
             compose.register(task.overrides)
@@ -174,19 +174,19 @@ def train(task: Task, tell: Teller) -> Answer:
             cell = cells.prepare(config, read_once(config), task.overrides)
             cells.run(cell, Path(config.results) / "runs", tell)
     except NotApplicable as error:
-        return Answer(None, str(error))
+        return CellAnswer(None, str(error))
     except BenchError as error:
-        return Answer(None, str(error), failed=f"{task.name}: {error}")
+        return CellAnswer(None, str(error), failed=f"{task.name}: {error}")
     except Exception as error:  # of a method of one's own, most likely: the other cells go on
         if debugging():
             raise
-        return Answer(
+        return CellAnswer(
             None, f"{type(error).__name__}: {error}", failed=f"{task.name}:\n{traceback.format_exc()}"
         )
-    return Answer(cell.digest)
+    return CellAnswer(cell.digest)
 
 
-def _absent(plan: Plan, protocol: str, dataset: str, found: Listing) -> tuple[str | None, int]:
+def _absent(plan: TablePlan, protocol: str, dataset: str, found: Listing) -> tuple[str | None, int]:
     """Why a protocol has no cells on a data set, if it has none; and the seeds of each."""
     config = compose.composed(_overrides(plan, protocol, dataset, REFERENCE))
     try:
@@ -208,11 +208,11 @@ def _anywhere(sentence: str, data_dir: Path) -> str:
     return re.sub(rf"(?<![\w./-]){re.escape(str(data_dir))}(?=/)", "the data folder", sentence)
 
 
-def _task(plan: Plan, key: CellKey) -> Task:
+def _task(plan: TablePlan, key: CellKey) -> Task:
     return Task(key, _overrides(plan, *key), plan.deadline)
 
 
-def _overrides(plan: Plan, protocol: str, dataset: str, method: str) -> tuple[str, ...]:
+def _overrides(plan: TablePlan, protocol: str, dataset: str, method: str) -> tuple[str, ...]:
     groups = [f"protocol={protocol}", f"dataset={dataset}", f"method={method}"]
     found = tuned.places(method, dataset, (protocol, *PROTOCOLS))
     choice = f"+tuned={found[0]}" if found else f"sweep={_untuned_sweep(dataset)}"
@@ -226,7 +226,7 @@ def _untuned_sweep(dataset: str) -> str:
     return compose.composed([f"dataset={dataset}"]).dataset.untuned_sweep
 
 
-def remember(plan: Plan, folder: Path, found: Listing) -> None:
+def remember(plan: TablePlan, folder: Path, found: Listing) -> None:
     """Enters cells that an earlier command has listed, if their records still are what this one would train.
 
     So that a table of one row of one's own does not forget what else was trained here.
@@ -239,14 +239,14 @@ def remember(plan: Plan, folder: Path, found: Listing) -> None:
         if key in found.cells or listed.digest is None or not known:
             continue
         answer = look_up(_task(plan, key))
-        if isinstance(answer, Answer) and answer.digest is not None:
+        if isinstance(answer, CellAnswer) and answer.digest is not None:
             found.cells[key] = Listed(answer.digest)
 
 
 # --- The list of cells --------------------------------------------------------------------------------
 
 
-def manifest(plan: Plan, found: Listing) -> TableManifest:
+def manifest(plan: TablePlan, found: Listing) -> TableManifest:
     """The list of what is there, as `bench.table` takes it."""
     keys = found.cells
     described = []
@@ -356,7 +356,7 @@ def _chosen(given: str, known: Sequence[str], what: str) -> tuple[str, ...]:
     return tuple(name for name in known if name in names)
 
 
-def reproduce(plan: Plan, jobs: int, brief: bool = False) -> int:
+def reproduce(plan: TablePlan, jobs: int, brief: bool = False) -> int:
     """Trains what is missing of a plan and writes the table; returns the exit status.
 
     Args:
@@ -381,7 +381,7 @@ def reproduce(plan: Plan, jobs: int, brief: bool = False) -> int:
             _show(published)
         announce(found, seconds, jobs)
         tasks = found.waiting
-        for place, answer in train_all(train, tasks, found.trainings, seconds, min(jobs, len(tasks))):
+        for place, answer in train_all(train_cell, tasks, found.trainings, seconds, min(jobs, len(tasks))):
             found.enter(tasks[place], answer)
             if answer.failed:
                 tqdm.write(answer.failed, file=sys.stderr)
@@ -416,7 +416,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise BenchError(f"{word} is an override of every cell: write --{name}s {value} instead.")
         compose.register(given.overrides)
         datasets = [*DATASETS, *sorted(set(data.names()) - set(DATASETS))]
-        plan = Plan(
+        plan = TablePlan(
             protocols=_chosen(given.protocols, PROTOCOLS, "protocol"),
             datasets=_chosen(given.datasets, datasets, "data set"),
             rows=_chosen(given.methods, methods.names(), "method"),

@@ -29,15 +29,12 @@ from bench import compose
 from bench.command.main import main as command
 from bench.data import Ratings
 from bench.errors import BenchError
-from bench.files import CONF as FILES
-from bench.files import write_text
+from bench.files import CONF, write_text
 from bench.records.points import Points, plain
 from bench.records.record import Record, find_record
 
-CONF = FILES / "tuned"
-OWN = "own"  # folder of what was swept here, beside the published protocols
-METHODS = "glob(*,exclude=[item_mean,ips_oracle])"  # what the paper's sweep has, as the Makefile says it, too
-DATASETS = "coat,yahoo_r3,kuairec"
+TUNED = CONF / "tuned"
+OWN_POINTS = "own"  # folder of what was swept here, beside the published protocols
 
 Key = tuple[str, str, str]  # protocol, data set, method
 
@@ -52,7 +49,7 @@ class Swept:
     notes: list[str] = field(default_factory=list)
 
 
-def swept(words: Sequence[str], conf: Path = FILES) -> Swept:
+def look_up_sweep(words: Sequence[str], conf: Path = CONF) -> Swept:
     """The records of a sweep's cells.
 
     Args:
@@ -167,18 +164,22 @@ def gaps(record: Record) -> list[str]:
     return found
 
 
-def places(method: str, dataset: str, protocols: Sequence[str], conf: Path = CONF) -> list[str]:
+def places(method: str, dataset: str, protocols: Sequence[str], conf: Path = TUNED) -> list[str]:
     """Where the tuned point of a cell may stand, as `+tuned=` takes it, the first that is there counting.
 
     A published point comes before one of one's own, and for each the protocols in their order.
     """
-    names = [f"{folder}{protocol}/{dataset}/{method}" for folder in ("", f"{OWN}/") for protocol in protocols]
+    names = [
+        f"{folder}{protocol}/{dataset}/{method}"
+        for folder in ("", f"{OWN_POINTS}/")
+        for protocol in protocols
+    ]
     return [name for name in names if (conf / f"{name}.yaml").is_file()]
 
 
 def _write(found: Swept, conf: Path, sweeps: Path, publish: bool) -> int:
     """Writes winners and points, says so, and returns the exit status."""
-    folder = "" if publish else OWN
+    folder = "" if publish else OWN_POINTS
     for (protocol, dataset, method), record in sorted(found.records.items()):
         name = f"{protocol}/{dataset}/{method}"
         write_text(conf / folder / f"{name}.yaml", configuration(record))
@@ -194,7 +195,9 @@ def _write(found: Swept, conf: Path, sweeps: Path, publish: bool) -> int:
     print(f"{n} winner{'' if n == 1 else 's'} written to {conf / folder}, their sweeps to {sweeps / folder}.")
     if n and not publish:
         protocol, dataset, method = min(found.records)
-        print(f"Start from one by +tuned={OWN}/{protocol}/{dataset}/{method}; what is published stays.")
+        print(
+            f"Start from one by +tuned={OWN_POINTS}/{protocol}/{dataset}/{method}; what is published stays."
+        )
     return 0
 
 
@@ -203,14 +206,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench.tuned", description="Writes the winners and the points of a sweep."
     )
-    parser.add_argument("--methods", default=METHODS, help="as the sweep's method=")
-    parser.add_argument("--datasets", default=DATASETS, help="as its dataset=")
+    parser.add_argument("--methods", default="glob(*)", help="as the sweep's method=")
+    parser.add_argument("--datasets", default="coat,yahoo_r3,kuairec", help="as its dataset=")
     parser.add_argument("--protocols", default="table", help="as its protocol=")
     parser.add_argument("--sweep", default="paper", help="its name in conf/sweep")
     parser.add_argument("--publish", action="store_true", help="write the repository's own points")
     parser.add_argument("--results", type=Path, metavar="DIR", help="where the records lie")
     parser.add_argument("--sweeps", type=Path, metavar="DIR", help="by default RESULTS/sweep")
-    parser.add_argument("--conf", type=Path, default=CONF, metavar="DIR")
+    parser.add_argument("--conf", type=Path, default=TUNED, metavar="DIR")
     parser.add_argument("overrides", nargs="*", help="others of the sweep's command line")
 
     def work(given: argparse.Namespace) -> int:
@@ -219,7 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             *(f"sweep={given.sweep}", *given.overrides),
             *([] if given.results is None else [f"results={given.results}"]),
         ]
-        found = swept(words, given.conf.parent)
+        found = look_up_sweep(words, given.conf.parent)
         results = given.results or Path(_value(given.overrides, "results") or "results")
         return _write(found, given.conf, given.sweeps or results / "sweep", given.publish)
 

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bench.command.progress import duration
+from bench.errors import BenchError
 
 _Task = TypeVar("_Task")
 _Answer = TypeVar("_Answer")
@@ -60,6 +62,9 @@ def train_all(
         trainings: of each task, until it tells them itself.
         seconds: that each is expected to take, for the time left; 0 where nobody knows.
         jobs: processes; 1 for this one.
+
+    Raises:
+        BenchError: one of the processes was killed.
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         file = Path(folder) / "counts"
@@ -74,9 +79,15 @@ def train_all(
                 answers: Any = joblib.Parallel(
                     n_jobs=max(jobs, 1), return_as="generator_unordered", batch_size=1
                 )(work)
-            for place, answer in answers:
-                line.finished(place)
-                yield place, answer
+            try:
+                for place, answer in answers:
+                    line.finished(place)
+                    yield place, answer
+            except BrokenProcessPool as error:
+                raise BenchError(
+                    "A process was killed, most likely for want of memory: train fewer cells at a time "
+                    "(--jobs 1); finished cells are kept, and the same command goes on from them."
+                ) from error
 
 
 def _numbered(train: Callable[[_Task, Teller], _Answer], task: _Task, teller: Teller) -> tuple[int, _Answer]:

@@ -54,7 +54,7 @@ def publish(overrides: Sequence[str], scratch: Path, force: bool) -> list[Path]:
     results = Path(compose.composed(list(overrides)).results)
     folder = results / PUBLISHED_FOLDER
     rows = filter(reproduce.of_suite, methods.names())
-    plan = reproduce.Plan(reproduce.PROTOCOLS, reproduce.DATASETS, tuple(rows), tuple(overrides))
+    plan = reproduce.TablePlan(reproduce.PROTOCOLS, reproduce.DATASETS, tuple(rows), tuple(overrides))
     found = reproduce.look_up_all(plan, results / "runs")
     if found.failures:
         raise BenchError(found.failures[0])

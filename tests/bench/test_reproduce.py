@@ -160,7 +160,7 @@ def test_the_list_of_cells_names_every_row(tmp_path: Path) -> None:
     [([], "coat", 20), ([], "yahoo_r3", 10), (["seeds=3"], "coat", 3), (["+profile=quick"], "coat", 5)],
 )
 def test_coat_has_more_seeds_unless_told_otherwise(given: list[str], dataset: str, seeds: int) -> None:
-    plan = reproduce.Plan(("table",), (dataset,), ("mf",), tuple(given))
+    plan = reproduce.TablePlan(("table",), (dataset,), ("mf",), tuple(given))
     compose.register(given)
     assert compose.composed(reproduce._overrides(plan, "table", dataset, "mf")).seeds == seeds
 
@@ -208,18 +208,18 @@ def test_a_row_of_ones_own_stands_beside_the_published_rows_and_nothing_else_is_
 def test_what_is_published_and_how_long_it_takes_is_told_before_training(
     published: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def train_all(*_: object) -> list[tuple[int, reproduce.Answer]]:
+    def train_all(*_: object) -> list[tuple[int, reproduce.CellAnswer]]:
         out = capsys.readouterr().out
         assert "published" in out
         assert out.splitlines()[-1].startswith("2 cells to be trained, 2 at a time; about ")
-        return [(place, reproduce.Answer(None, "Not now.")) for place in range(2)]
+        return [(place, reproduce.CellAnswer(None, "Not now.")) for place in range(2)]
 
     monkeypatch.setattr(reproduce, "train_all", train_all)
     assert reproduce.main([*only(published, "mf,ips"), "--jobs", "2"]) == 0
 
 
 def test_the_expected_seconds_are_the_published_ones_for_as_many_seeds(published: Path) -> None:
-    plan = reproduce.Plan(("table",), ("synthetic",), ("mf", "dr"), ("seeds=6",))
+    plan = reproduce.TablePlan(("table",), ("synthetic",), ("mf", "dr"), ("seeds=6",))
     frame = table.load_results(published, published=True)
     (mf,) = (line for line in frame.lines if line.row.method == "mf" and line.metric == "auc")
     found = reproduce.Listing(

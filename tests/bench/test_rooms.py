@@ -131,9 +131,6 @@ ALIKE_BEFORE = {
 }
 NAMED_BEFORE = {
     "bench.records.fingerprint: cause",  # of a `raise`
-    "bench.reproduce: mf",
-    "bench.tuned: item_mean",
-    "bench.tuned: ips_oracle",
 }
 
 

@@ -98,7 +98,7 @@ def test_a_sweep_through_slurm_makes_the_table_of_the_local_run(
     reproduce = ("--datasets", dataset, "--methods", METHODS, "--protocols", "table", "--jobs", "1")
     local = run("bench.reproduce", *reproduce, *SHORT, f"results={here}")
     assert local.returncode == 0, local.stderr
-    assert "3 cells are to be trained" in local.stdout
+    assert "3 cells to be trained" in local.stdout
     from_slurm = run("bench.reproduce", *reproduce, *SHORT, f"results={there}")
     assert from_slurm.returncode == 0, from_slurm.stderr
     assert "to be trained" not in from_slurm.stdout

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 
 import numpy as np
 import pytest
 
 from bench.command import crew
+from bench.errors import BenchError
 
 
 def task(seconds: float, tell: crew.Teller) -> float:
@@ -23,6 +26,16 @@ def test_every_answer_comes_with_its_place(jobs: int) -> None:
     tasks = [0.02, 0.01, 0.0]
     answers = dict(crew.train_all(task, tasks, [5] * 3, [1.0] * 3, jobs))
     assert answers == dict(enumerate(tasks))
+
+
+def dying(seconds: float, tell: crew.Teller) -> float:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return seconds
+
+
+def test_a_process_that_is_killed_is_one_sentence() -> None:
+    with pytest.raises(BenchError, match="A process was killed.*--jobs 1"):
+        list(crew.train_all(dying, [0.0, 0.0], [5] * 2, [1.0] * 2, 2))
 
 
 def test_the_line_counts_cells_and_trainings_and_knows_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
