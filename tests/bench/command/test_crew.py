@@ -34,7 +34,7 @@ def dying(seconds: float, tell: crew.Teller) -> float:
 
 
 def test_a_process_that_is_killed_is_one_sentence() -> None:
-    with pytest.raises(BenchError, match="A process was killed.*--jobs 1"):
+    with pytest.raises(BenchError, match=r"A process was killed.*--jobs 1"):
         list(crew.train_all(dying, [0.0, 0.0], [5] * 2, [1.0] * 2, 2))
 
 
