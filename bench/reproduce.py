@@ -39,7 +39,6 @@ from bench.command.crew import Teller, train_all
 from bench.command.main import debugging
 from bench.command.main import main as command
 from bench.command.progress import duration
-from bench.command.ratings import read_once
 from bench.engine.device import device_of
 from bench.errors import BenchError, MissingData, NotApplicable, nearest
 from bench.files import write_all
@@ -156,7 +155,7 @@ def look_up(task: Task) -> CellAnswer | cells.Cell:
     """The answer to a task if it is there without training, else the cell that waits for it."""
     try:
         config = compose.composed(task.overrides)
-        cell = cells.prepare(config, read_once(config))
+        cell = cells.prepare(config, cells.load(config))
     except BenchError as error:
         return CellAnswer(None, str(error), failed=f"{task.name}: {error}")
     record = cells.find(cell, Path(config.results) / "runs")
@@ -171,7 +170,7 @@ def train_cell(task: Task, tell: Teller) -> CellAnswer:
         with one_sentence():
             compose.register(task.overrides)
             config = compose.composed(task.overrides)
-            cell = cells.prepare(config, read_once(config), task.overrides)
+            cell = cells.prepare(config, cells.load(config), task.overrides)
             cells.run(cell, Path(config.results) / "runs", tell)
     except NotApplicable as error:
         return CellAnswer(None, str(error))
@@ -190,7 +189,7 @@ def _absent(plan: TablePlan, protocol: str, dataset: str, found: Listing) -> tup
     """Why a protocol has no cells on a data set, if it has none; and the seeds of each."""
     config = compose.composed(_overrides(plan, protocol, dataset, REFERENCE))
     try:
-        read_once(config)
+        cells.load(config)
     except MissingData as error:
         found.absent[config.dataset.title] = str(error)
         return _anywhere(str(error), Path(config.data_dir)), config.seeds

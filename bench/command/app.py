@@ -18,7 +18,6 @@ from bench import compose
 from bench.command import launchers
 from bench.command.main import debugging
 from bench.command.progress import Bar, Overview, summary
-from bench.command.ratings import read_once
 from bench.config import Config
 from bench.errors import BenchError, NotApplicable, Sliced
 
@@ -123,7 +122,7 @@ def run_one(config: Config, words: Sequence[str] = (), place: str = "") -> None:
         Sliced: the cell asked for a share of a sweep.
     """
     runs = Path(config.results) / "runs"
-    cell = cells.prepare(config, read_once(config), words)
+    cell = cells.prepare(config, cells.load(config), words)
     name = f"{cell.method} on {cell.dataset.name}, protocol {cell.protocol.name}"
     record = cells.find(cell, runs)
     if record is None:

@@ -130,11 +130,10 @@ def _trainings(job: Sequence[str]) -> int:
     """Trainings of a cell; 0 where its record is there, or if it has an error that it will tell itself."""
     from bench import cell as cells
     from bench import compose
-    from bench.command.ratings import read_once
 
     try:
         config = compose.composed(job)
-        cell = cells.prepare(config, read_once(config))
+        cell = cells.prepare(config, cells.load(config))
     except BenchError:
         return 0
     there = (Path(config.results) / "runs" / cell.digest / "record.json").is_file()
