@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import tempfile
@@ -71,7 +72,8 @@ def train_all(
         np.array([[0, n] for n in trainings], np.int64).tofile(file)
         n = len(tasks)
         work = (
-            joblib.delayed(_numbered)(train, task, Teller(file, n, place)) for place, task in enumerate(tasks)
+            joblib.delayed(_numbered)(train, task, Teller(file, n, place), os.getpid())
+            for place, task in enumerate(tasks)
         )
         with _Line(_counts(file, n), seconds, jobs) as line:
             # Each process is given cores of its own: one thread trains as fast as two (`make speed`).
@@ -90,24 +92,29 @@ def train_all(
                 ) from error
 
 
-def _numbered(train: Callable[[_Task, Teller], _Answer], task: _Task, teller: Teller) -> tuple[int, _Answer]:
+def _numbered(
+    train: Callable[[_Task, Teller], _Answer], task: _Task, teller: Teller, home: int
+) -> tuple[int, _Answer]:
+    if os.getpid() != home:  # also of a process that was started later, in the place of another
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     return teller.place, train(task, teller)
 
 
 @contextlib.contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Processes and threads that start meanwhile never see Ctrl-C, which the terminal sends to all of them.
+    """Processes that start meanwhile never see Ctrl-C, which the terminal sends to all of them.
 
-    This process alone hears of it, and ends them; they would each print a traceback.
+    This process alone hears of it, and ends them; they would each print a traceback. They inherit that it is
+    ignored. A mask would not do: whatever starts a resource tracker takes it off.
     """
-    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, before)
 
 
 class _Line:
@@ -168,8 +175,7 @@ class _Line:
             self._show()
 
     def __enter__(self) -> _Line:
-        with _deaf_to_ctrl_c():
-            self._thread.start()
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:

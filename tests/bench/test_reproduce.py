@@ -280,5 +280,8 @@ def test_ctrl_c_ends_in_one_sentence_and_leaves_no_process(tmp_path: Path, jobs:
     out, error = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
     assert error == "Stopped; finished cells are kept, and the same command goes on from them.\n"
-    alive = subprocess.run(["pgrep", "-g", str(process.pid), "-r", "R,S,D"], capture_output=True, text=True)
-    assert alive.stdout == ""
+    alive = ["pgrep", "-g", str(process.pid), "-r", "R,S,D"]
+    deadline = time.monotonic() + 20
+    while subprocess.run(alive, capture_output=True, check=False).stdout and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert subprocess.run(alive, capture_output=True, check=False).stdout == b""
