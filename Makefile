@@ -8,7 +8,7 @@ TEST_JOBS ?= 2
 DEVICE ?= cpu
 STUDY ?= ultd
 
-.PHONY: help env test lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed calibrate known-truth storm slurm-test scaling grid-speed selection-study study findings publish publish-sweep
+.PHONY: help env test lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed rows calibrate known-truth storm slurm-test scaling grid-speed selection-study study findings publish publish-sweep
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -72,6 +72,10 @@ study: env ## variants of rows beside each other (STUDY=: a file of conf/study),
 
 speed: env ## measure the engine against one-model-at-a-time PyTorch and the memory's speed (DEVICE=cuda)
 	$(RUN) -m bench.speed --device $(DEVICE) $(ARGS)
+
+rows: env ## steps and phases of the table's rows with either kernels (results/speed/rows.csv, phases.csv)
+	$(RUN) -m bench.speed.rows --output results/speed/rows.csv $(ARGS)
+	$(RUN) -m bench.speed.rows --phases --output results/speed/phases.csv $(ARGS)
 
 selection-study: env ## which rule of selection finds the better points, on generated data (results/selection)
 	$(RUN) -m bench.study.selection_rules $(ARGS)

@@ -50,7 +50,10 @@ class EngineConfig:
     """How training runs. None of device, threads and memory_gib is part of a record's identity."""
 
     device: str = "auto"  # auto | cpu | cuda
-    threads: int = 1  # of torch, per process; 0: as many as there are cores. Small operations gain nothing
+    # What computes a step (bench/engine/kernels): numba is for float32 on a CPU, torch for everything and the
+    # reference. They round differently, so what auto comes to is part of a record's identity.
+    kernels: str = "auto"  # auto (numba where it fits) | torch | numba
+    threads: int = 1  # of torch and the kernels, per process; 0: as many as there are CPUs for it
     # What the process may hold (on a GPU: a group of members); 0: a group takes half of what is free at most.
     memory_gib: float = 0.0
     max_epochs: int = 500

@@ -6,12 +6,13 @@ Shapes: G members, B pairs, D embedding size. The weights of `methods/weights.py
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from bench.engine.part import Part, Tables, flat_index
+from bench.engine.part import Part, Tables
 from bench.engine.sampling import Pairs, generator
 from methods.weights import (
     PROPENSITIES,
@@ -61,8 +62,8 @@ class Factorisation(Part):
     logit(u, i) = p_u · q_i + b_u + b_i + b; p, q ~ N(0, init_scale²), biases start at 0. Calling a
     part on pairs gives their logits (G, B).
 
-    Its gradient is written out by hand: it is the hot spot of every method, and autograd over
-    embedding tables costs several times as much.
+    Its gradient is a kernel: it is the hot spot of every method, and autograd over embedding tables
+    costs several times as much.
     """
 
     def __init__(
@@ -104,38 +105,7 @@ class Factorisation(Part):
 
     def __call__(self, pairs: Pairs) -> Tensor:
         """Logits (G, B) of pairs."""
-        shape = pairs.users.shape
-        users = flat_index(pairs.users, self.tables["users"].shape[1])
-        items = flat_index(pairs.items, self.tables["items"].shape[1])
-        p = self.tables["users"].flatten(0, 1).index_select(0, users)  # (G * B, D)
-        q = self.tables["items"].flatten(0, 1).index_select(0, items)
-
-        def biases(tables: Tables) -> Tensor:
-            both = tables["user_bias"].flatten().index_select(0, users)
-            both += tables["item_bias"].flatten().index_select(0, items)
-            return both.view(shape) + tables["bias"]
-
-        def pull(gradient: Tensor, gradients: Tables) -> None:
-            column = gradient.reshape(-1, 1)
-            gradients["users"].flatten(0, 1).index_add_(0, users, q * column)
-            gradients["items"].flatten(0, 1).index_add_(0, items, p * column)
-            gradients["user_bias"].flatten().index_add_(0, users, column.squeeze(-1))
-            gradients["item_bias"].flatten().index_add_(0, items, column.squeeze(-1))
-            gradients["bias"] += gradient.sum(-1, keepdim=True)
-
-        def push(direction: Tables) -> Tensor:
-            dp = direction["users"].flatten(0, 1).index_select(0, users)
-            dq = direction["items"].flatten(0, 1).index_select(0, items)
-            return (dp * q + p * dq).sum(-1).view(shape) + biases(direction)
-
-        rows = {
-            "users": (users, p.shape[-1]),
-            "items": (items, q.shape[-1]),
-            "user_bias": (users, 1),
-            "item_bias": (items, 1),
-            "bias": None,
-        }
-        return self.leaf((p * q).sum(-1).view(shape) + biases(self.tables), pull, push, rows)
+        return self.kernels.factorise(self, pairs)
 
 
 MF = Factorisation  # its name before the row `MF` had it, for methods that were written then
@@ -176,8 +146,8 @@ class LogLinear(Part):
 
     def __call__(self, pairs: Pairs, kind: Tensor) -> Tensor:
         """Weights (G, B); kind: (G, B) int64."""
-        linear = self.rows("users", pairs.users) + self.rows("items", pairs.items)
-        return torch.exp((linear + self.rows("kinds", kind)) / 5)
+        index = {"users": pairs.users, "items": pairs.items, "kinds": kind}
+        return torch.exp(self.kernels.row_sums(self, index) / 5)
 
 
 class MLP(Part):
@@ -196,11 +166,11 @@ class MLP(Part):
         *,
         sizes: tuple[int, ...],
     ) -> None:
-        self.n_layers = len(sizes) - 1
+        n_layers = len(sizes) - 1
         tables: Tables = {}
         n, like = method.n_members, method.data.labels
         for layer, (wide, out) in enumerate(itertools.pairwise(sizes)):
-            last = layer == self.n_layers - 1
+            last = layer == n_layers - 1
             # He et al., 2015: keeps the scale of the activations from layer to layer.
             weight = standard_normal(method, f"{name}/{layer}", (wide, out)) * (2 / wide) ** 0.5
             tables[f"weight{layer}"] = torch.zeros_like(weight) if last else weight
@@ -209,11 +179,11 @@ class MLP(Part):
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Outputs (G, B, last size) of inputs (G, B, first size)."""
-        for layer in range(self.n_layers):
-            inputs = inputs @ self.whole(f"weight{layer}") + self.whole(f"bias{layer}")
-            if layer < self.n_layers - 1:
-                inputs = torch.relu(inputs)
-        return inputs
+        return self.kernels.network(self, inputs)
+
+    def on_rows(self, model: Part, pairs: Pairs) -> Tensor:
+        """Outputs (G, B, last size) on the embeddings [p_u, q_i] of a model's pairs (G, B)."""
+        return self.kernels.network_on_rows(self, model, pairs)
 
 
 class Heads(Part):
@@ -222,6 +192,8 @@ class Heads(Part):
     h starts at 1, so that each head starts as a `Factorisation` without being one. Calling a part on pairs
     gives logits (G, T, B).
     """
+
+    entries = ("user_bias", "item_bias")
 
     def __init__(
         self, method: Method, name: str, learning_rate: Tensor, weight_decay: Tensor, *, heads: int
@@ -240,50 +212,27 @@ class Heads(Part):
 
     def __call__(self, pairs: Pairs) -> Tensor:
         """Logits (G, T, B) of pairs."""
-        g, b = pairs.users.shape
-        t = self.tables["heads"].shape[1]
-        users = flat_index(pairs.users, self.tables["users"].shape[1])
-        items = flat_index(pairs.items, self.tables["items"].shape[1])
-        p = self.tables["users"].flatten(0, 1).index_select(0, users).view(g, b, -1)
-        q = self.tables["items"].flatten(0, 1).index_select(0, items).view(g, b, -1)
-        # Positions in the flattened (G * T, n) tables of biases.
-        bias_of = {
-            name: flat_index(
-                index.unsqueeze(1).expand(g, t, b).reshape(g * t, b), self.tables[name].shape[-1]
-            )
-            for name, index in (("user_bias", pairs.users), ("item_bias", pairs.items))
-        }
-        heads = self.tables["heads"]
+        return self.kernels.heads(self, pairs)
 
-        def biases(tables: Tables) -> Tensor:
-            user, item = (tables[name].flatten().index_select(0, index) for name, index in bias_of.items())
-            return (user + item).view(g, t, b) + tables["bias"].unsqueeze(-1)
 
-        def pull(gradient: Tensor, gradients: Tables) -> None:
-            product = gradient.transpose(1, 2) @ heads  # (G, B, D)
-            gradients["users"].flatten(0, 1).index_add_(0, users, (product * q).flatten(0, 1))
-            gradients["items"].flatten(0, 1).index_add_(0, items, (product * p).flatten(0, 1))
-            gradients["heads"] += gradient @ (p * q)
-            for name, index in bias_of.items():
-                gradients[name].flatten().index_add_(0, index, gradient.flatten())
-            gradients["bias"] += gradient.sum(-1)
+@dataclass(frozen=True)
+class Joined(Pairs):
+    """Pairs of several batches, one after the other. sizes: of the batches."""
 
-        def push(direction: Tables) -> Tensor:
-            dp = direction["users"].flatten(0, 1).index_select(0, users).view(g, b, -1)
-            dq = direction["items"].flatten(0, 1).index_select(0, items).view(g, b, -1)
-            along = (dp * q + p * dq) @ heads.transpose(1, 2) + (p * q) @ direction["heads"].transpose(1, 2)
-            return along.transpose(1, 2) + biases(direction)
+    sizes: tuple[int, ...]
 
-        logits = ((p * q) @ heads.transpose(1, 2)).transpose(1, 2).contiguous() + biases(self.tables)
-        rows = {
-            "users": (users, p.shape[-1]),
-            "items": (items, q.shape[-1]),
-            "heads": None,
-            "user_bias": (bias_of["user_bias"], 1),
-            "item_bias": (bias_of["item_bias"], 1),
-            "bias": None,
-        }
-        return self.leaf(logits, pull, push, rows)
+    def split(self, values: Tensor) -> tuple[Tensor, ...]:
+        """Values (G, B) of all pairs, as those of each batch."""
+        return values.split(self.sizes, -1)
+
+
+def joined(*batches: Pairs) -> Joined:
+    """The pairs of several batches as one: a pass over them costs less than one over each."""
+    return Joined(
+        torch.cat([each.users for each in batches], -1),
+        torch.cat([each.items for each in batches], -1),
+        tuple(each.users.shape[-1] for each in batches),
+    )
 
 
 def normal(method: Method, stream: str, shape: tuple[int, ...]) -> Tensor:

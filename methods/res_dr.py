@@ -33,7 +33,7 @@ from bench.engine.sampling import Batch, Draw, Pairs
 from bench.errors import BenchError
 from methods import register
 from methods.base import above, total
-from methods.parts import MLP, Factorisation
+from methods.parts import MLP, Factorisation, joined
 from methods.res_ips import RESIDUAL_PENALTY, ResIPS, residual
 
 
@@ -116,9 +116,10 @@ class ResDR(ResIPS):
 
     def imputation_losses(self, batches: Batches, fixed: Predicted, weights: Tensor) -> dict[str, Tensor]:
         """The terms of the loss of ω and ζ by name, (G,) each."""
-        label, rho = self.imputed_labels(batches.observed)
-        label_everywhere, _ = self.imputed_labels(batches.everywhere)
-        label_unbiased, _ = self.imputed_labels(batches.unbiased)
+        pairs = joined(*batches)
+        labels, residuals = self.imputed_labels(pairs)
+        label, label_everywhere, label_unbiased = pairs.split(labels)
+        rho, _, _ = pairs.split(residuals)
         nominal_error = self.pointwise(fixed.logits, torch.sigmoid(self.imputation(batches.observed)))  # ê
         estimate = self.estimate(fixed, weights, label, label_everywhere)
         missed = fixed.error_unbiased - self.pointwise(fixed.logits_unbiased, label_unbiased)
@@ -132,7 +133,8 @@ class ResDR(ResIPS):
 
     def predicted(self, batches: Batches) -> Predicted:
         """f's logits and errors."""
-        logits, logits_everywhere, logits_unbiased = (self.prediction(each) for each in batches)
+        pairs = joined(*batches)
+        logits, logits_everywhere, logits_unbiased = pairs.split(self.prediction(pairs))
         error = self.pointwise(logits, batches.observed.labels)
         error_unbiased = self.pointwise(logits_unbiased, batches.unbiased.labels)
         return Predicted(logits, logits_everywhere, logits_unbiased, error, error_unbiased)
@@ -145,8 +147,10 @@ class ResDR(ResIPS):
 
     def fixed_labels(self, batches: Batches) -> tuple[Tensor, Tensor]:
         """The labels of ẽ on O and on D, (G, B) each, as they are; no gradient flows through them."""
+        pairs = joined(batches.observed, batches.everywhere)
         with torch.no_grad():
-            return self.imputed_labels(batches.observed)[0], self.imputed_labels(batches.everywhere)[0]
+            label, label_everywhere = pairs.split(self.imputed_labels(pairs)[0])
+        return label, label_everywhere
 
     def imputed_labels(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
         """σ(g + ρ) and ρ, (G, B)."""

@@ -35,7 +35,7 @@ from bench.engine.sampling import Batch, Draw, Pairs
 from methods import register
 from methods.base import at_least, total
 from methods.learned_propensity import PropensityConfig, PropensityMethod, self_normalised
-from methods.parts import MLP, Factorisation
+from methods.parts import MLP, Factorisation, joined
 from methods.weights import coverage, observed_sample, weight_diagnostics
 
 MOMENTUM = 0.9  # of the gap's running mean
@@ -72,8 +72,10 @@ class ResIPS(PropensityMethod):
     def step(self, draw: Draw) -> None:
         """Propensity and its residual; the prediction model."""
         observed, everywhere, unbiased = draw.observed(), draw.everywhere(), draw.unbiased()
-        error = self.pointwise(self.prediction(observed), observed.labels)
-        on_unbiased = self.pointwise(self.prediction(unbiased), unbiased.labels).mean(-1)
+        pairs = joined(observed, unbiased)
+        logits, logits_unbiased = pairs.split(self.prediction(pairs))
+        error = self.pointwise(logits, observed.labels)
+        on_unbiased = self.pointwise(logits_unbiased, unbiased.labels).mean(-1)
 
         fixed = error.detach()
         self.step_propensity(
@@ -137,8 +139,7 @@ class ResIPS(PropensityMethod):
 
 def residual(network: MLP, model: Part, pairs: Pairs) -> Tensor:
     """A residual network's output (G, B) on the embeddings of the model that it corrects."""
-    rows = (model.rows("users", pairs.users), model.rows("items", pairs.items))
-    return network(torch.cat(rows, -1)).squeeze(-1)
+    return network.on_rows(model, pairs).squeeze(-1)
 
 
 def running(mean: Tensor, value: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from bench.cell.spec import Cell, Setting
 from bench.config import Config
 from bench.conventions import NO_POSITIVE
 from bench.data.ratings import Ratings
+from bench.engine import kernels
 from bench.engine.device import dtype_of
 from bench.errors import BenchError, nearest
 
@@ -85,7 +86,7 @@ def prepare(config: Config, ratings: Ratings, words: Sequence[str] = ()) -> Cell
         protocol=config.protocol,
         dataset=config.dataset,
         method=key,
-        engine=config.engine,
+        engine=dataclasses.replace(config.engine, kernels=kernels.name_for(config.engine)),
         ratings=ratings,
         seeds=config.seeds,
     )

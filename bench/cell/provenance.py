@@ -15,8 +15,6 @@ from bench.cell.search import Search
 from bench.files import CHECKOUT
 from bench.records.record import Provenance
 
-KERNELS = "torch"  # what runs the engine's steps
-
 
 class Clock:
     """Starts with a run."""
@@ -45,7 +43,7 @@ class Clock:
             python=platform.python_version(),
             torch=torch.__version__,
             numpy=np.__version__,
-            kernels=KERNELS,
+            kernels=search.trainer.kernels.described,
             commit=_commit(),
             finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             training_seconds=round(sum(each.seconds for each in trained), 3),

@@ -5,7 +5,6 @@ P points, S seeds; E evaluations.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from bench.cell.evaluation import measure
 from bench.cell.spec import Setting
 from bench.cell.splits import Seeds
 from bench.cell.trained import Trained
+from bench.engine import kernels
 from bench.engine.device import device_of, dtype_of
 from bench.engine.members import Member, groups
 from bench.engine.memory import budget, bytes_per_member, least_bytes
@@ -46,7 +46,9 @@ class Trainer:
         self.kind = methods.get(cell.method)
         self.seeds = Seeds.of(cell, self.device, self.dtype)
         self._code = identity.stack_code(cell) if kept is not None else ""
-        torch.set_num_threads(cell.engine.threads or os.cpu_count() or 1)
+        threads = cell.engine.threads or kernels.cpus()
+        torch.set_num_threads(threads)
+        self.kernels = kernels.make(kernels.name_for(cell.engine), threads)
 
     def train(
         self, members: Sequence[Member], look_at_test: bool, finished: Callable[[int], None]
@@ -111,7 +113,9 @@ class Trainer:
         return found
 
     def _build(self, stack: Sequence[Member], training: TrainingData) -> Method:
-        return self.kind([member.config for member in stack], [member.seed for member in stack], training)
+        configs, seeds = [member.config for member in stack], [member.seed for member in stack]
+        with kernels.using(self.kernels):
+            return self.kind(configs, seeds, training)
 
     def _harvest(self, stack: Sequence[Member], outcome: Outcome, look_at_test: bool) -> list[Trained]:
         history = outcome.histories[-1] if outcome.histories else None

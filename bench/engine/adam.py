@@ -18,6 +18,14 @@ Rows = tuple[Tensor, int]
 _FUSED_FROM = 1 << 15  # floats of one member
 
 
+def flat_index(index: Tensor, n_rows: int) -> Tensor:
+    """Index (G, B) into each member's own n_rows as an index (G * B,) into all members' rows."""
+    if len(index) == 1:
+        return index.flatten()
+    offsets = torch.arange(len(index), device=index.device).unsqueeze(-1) * n_rows
+    return (index + offsets).flatten()
+
+
 class Adam:
     """Equals `torch.optim.Adam` (coupled weight decay) member by member.
 
@@ -73,6 +81,11 @@ class Adam:
         if not self._gradients:
             self._gradients = {name: torch.zeros_like(table) for name, table in self.tables.items()}
         return self._gradients
+
+    @property
+    def follows_rows(self) -> bool:
+        """Whether it must be told what is touched."""
+        return self.by_rows
 
     def touch(self, table: str, rows: Rows | None) -> None:
         """Notes that a gradient of these rows of a table, or of all of it, is among the gradients."""

@@ -18,7 +18,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from bench.engine.part import Part, Tables, minimise
+from bench.engine.part import Part, minimise, slopes
 
 AnyPart = TypeVar("AnyPart", bound=Part)
 
@@ -55,24 +55,18 @@ def hypergradient(
     """L_A (G,) one step ahead, and a surrogate (G,) whose gradient in φ is that of L_A(θ'(φ))."""
     leaves = list(inner.leaves)
     values = [leaf.value for leaf in leaves]
-    gradients = torch.autograd.grad(loss.sum(), values, create_graph=True, allow_unused=True)
+    gradients = slopes(loss, values, create_graph=True)
     used = [(leaf, slope) for leaf, slope in zip(leaves, gradients, strict=True) if slope is not None]
 
     with torch.no_grad():
-        step: Tables = {name: torch.zeros_like(table) for name, table in inner.tables.items()}
-        for leaf, slope in used:
-            leaf.pull(slope.detach(), step)
-        for name, table in inner.tables.items():  # in place: a copy of the tables is memory
-            step[name].mul_(rate.view(-1, *[1] * (table.ndim - 1))).neg_().add_(table)
-    twin = inner.moved(step)
+        twin = inner.kernels.ahead(inner, [(leaf, slope.detach()) for leaf, slope in used], rate)
     ahead = ahead_loss(twin)
-    found = torch.autograd.grad(ahead.sum(), [leaf.value for leaf in twin.leaves], allow_unused=True)
+    found = slopes(ahead, [leaf.value for leaf in twin.leaves])
     with torch.no_grad():
-        direction = twin.adam.gradients
-        for leaf, slope in zip(twin.leaves, found, strict=True):
-            if slope is not None:
-                leaf.pull(slope, direction)
-        pushed = [leaf.push(direction) for leaf, _ in used]
+        direction = [
+            (leaf, slope) for leaf, slope in zip(twin.leaves, found, strict=True) if slope is not None
+        ]
+        pushed = inner.kernels.along(twin, direction, [leaf for leaf, _ in used])
     surrogate = torch.zeros_like(rate)
     for (_, slope), along in zip(used, pushed, strict=True):
         surrogate = surrogate - rate * (slope * along).flatten(1).sum(-1)

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from bench.config import EngineConfig
+from bench.engine import kernels
 from bench.engine.method import Method, MethodConfig
 from bench.engine.part import Part
 from bench.errors import BenchError
@@ -24,6 +25,7 @@ _LEAST_COPIES, _COPIES = 6, 7
 _PAIR_BYTES = 160  # of a pair beside its rows: indices, logits, errors, and in the AUC its order and ranks
 _NUMBERS_PER_ROW = 12  # of a user or an item in a step, such as sums over its pairs
 _RUNTIME_BYTES = 32 * 2**20  # what PyTorch takes with the first training step, whatever its size
+_COMPILER_BYTES = 160 * 2**20  # what Numba takes to compile its kernels; less where it reads them from disk
 
 
 def least_bytes(config: MethodConfig, n_users: int, n_items: int, itemsize: int) -> int:
@@ -48,7 +50,10 @@ def bytes_per_member(method: Method, n_validation: int, n_test: int = 0) -> int:
     n, config, data = method.n_members, method.config, method.data
     itemsize = data.labels.element_size()
     parameters = sum(_bytes(part.tables) for part in method.parts.values()) // n
-    kept = sum(_bytes(value) for name, value in vars(method).items() if name not in ("data", "parts")) // n
+    kept = (
+        sum(_bytes(value) for name, value in vars(method).items() if name not in ("data", "parts", "kernels"))
+        // n
+    )
 
     row = 4 * config.embedding_size * itemsize + _PAIR_BYTES
     unbiased = data.unbiased_labels.shape[-1]
@@ -79,7 +84,7 @@ def budget(config: EngineConfig, device: torch.device) -> int:
     """Bytes that one stack may take.
 
     On a CPU, `memory_gib` is what the whole process may hold, so what it holds already is taken off, and
-    so is what PyTorch itself will take once it trains.
+    so is what PyTorch and Numba themselves will take once it trains.
 
     Raises:
         BenchError: nothing is left.
@@ -88,17 +93,23 @@ def budget(config: EngineConfig, device: torch.device) -> int:
         allowed = int(config.memory_gib * GIB)
         if device.type != "cpu":
             return allowed
-        held = _held_memory()
-        if allowed <= held + _RUNTIME_BYTES:
+        held, runtime = _held_memory(), runtime_bytes(config)
+        if allowed <= held + runtime:
             raise BenchError(
                 f"engine.memory_gib={config.memory_gib:.3g} leaves nothing to train with: the process holds "
-                f"{held / GIB:.2f} GiB before it, and PyTorch takes {_RUNTIME_BYTES / GIB:.2f}: raise it."
+                f"{held / GIB:.2f} GiB before it, and what runs it takes {runtime / GIB:.2f}: raise it."
             )
-        return allowed - held - _RUNTIME_BYTES
+        return allowed - held - runtime
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free // 2
     return _free_memory() // 2
+
+
+def runtime_bytes(config: EngineConfig) -> int:
+    """What PyTorch and the kernels take with the first training step, whatever its size."""
+    compiler = _COMPILER_BYTES if kernels.name_for(config) == "numba" else 0
+    return _RUNTIME_BYTES + compiler
 
 
 def _held_memory() -> int:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bench.engine import kernels
 from bench.engine.part import Part
 from bench.engine.phase import Phase
 from bench.engine.sampling import Draw, Pairs, TrainingData
@@ -153,6 +154,7 @@ class Method:
         config: the members' configuration (`Stacked`).
         data: what they train on.
         parts: name → part, in the order of their making.
+        kernels: what it computes with, those that were current when it was made.
     """
 
     title: ClassVar[str]  # in the table
@@ -168,6 +170,7 @@ class Method:
 
     def __init__(self, configs: Sequence[MethodConfig], seeds: Sequence[int], data: TrainingData) -> None:
         self.data = data
+        self.kernels = kernels.current()
         self.config = Stacked(configs, data.labels.dtype, data.labels.device)
         self.seeds = torch.tensor(seeds)
         self.parts: dict[str, Part] = {}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from bench.engine.adam import Adam, Rows
+from bench.engine import kernels
+from bench.engine.adam import Rows
+from bench.engine.adam import flat_index as flat_index
 
 Tables = dict[str, Tensor]
 
@@ -22,7 +24,8 @@ class Leaf:
     pull: adds the tables' gradient, given a gradient of `value`, to the tables of its second argument.
     push: the change of `value` along a direction of the tables (shaped as they are); it is linear
         in the direction, and sum(pull(v) * d) = sum(v * push(d)).
-    rows: table → the rows that `pull` adds to, None where it adds to all of them.
+    rows: table → the rows that `pull` adds to, None where it adds to all of them; empty where `pull`
+        notes them itself.
     """
 
     value: Tensor
@@ -42,13 +45,20 @@ class Part:
         tables: named initial values, each (G, ...).
         learning_rate, weight_decay: (G,).
         decoupled: see `Adam`.
+
+    Attributes:
+        entries: tables of three axes whose rows, for an Adam by rows, are single numbers.
+        kernels: what the part computes with, those that were current when it was made.
     """
+
+    entries: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self, tables: Tables, learning_rate: Tensor, weight_decay: Tensor, decoupled: bool = False
     ) -> None:
         own = {name: table.contiguous() for name, table in tables.items()}
-        self.adam = Adam(own, learning_rate, weight_decay, decoupled)
+        self.kernels = kernels.current()
+        self.adam: Any = self.kernels.adam(own, learning_rate, weight_decay, decoupled, entries=self.entries)
         self.leaves: list[Leaf] = []
         self._loss = torch.zeros_like(learning_rate)
         self._losses = 0
@@ -81,17 +91,7 @@ class Part:
 
     def rows(self, table: str, index: Tensor) -> Tensor:
         """Rows (G, B, D) of a table (G, n, D) at index (G, B); entries (G, B) of a table (G, n)."""
-        flat = flat_index(index, self.tables[table].shape[1])
-
-        def push(tables: Tables) -> Tensor:
-            chosen = tables[table].flatten(0, 1).index_select(0, flat)
-            return chosen.view(*index.shape, *chosen.shape[1:])
-
-        def pull(gradient: Tensor, gradients: Tables) -> None:
-            gradients[table].flatten(0, 1).index_add_(0, flat, gradient.flatten(0, 1))
-
-        width = self.tables[table][0, 0].numel()
-        return self.leaf(push(self.tables), pull, push, {table: (flat, width)})
+        return self.kernels.rows(self, table, index)
 
     def whole(self, table: str) -> Tensor:
         """A small table (G, ...) as it is."""
@@ -119,26 +119,33 @@ class Part:
             by_rows: see `Adam`; as it was where it is left out.
         """
         adam = self.adam
-        self.adam = Adam(
+        self.adam = self.kernels.adam(
             tables or adam.tables,
             adam.learning_rate,
             adam.weight_decay,
             adam.decoupled,
             adam.anchor,
             adam.by_rows if by_rows is None else by_rows,
+            self.entries,
         )
         self.leaves = []
 
     def retune(self, learning_rate: Tensor, weight_decay: Tensor) -> None:
         """Other rates (G,) from here on, with a decay that draws back to the present parameters."""
         anchor = {name: table.clone() for name, table in self.tables.items()}
-        self.adam = Adam(self.tables, learning_rate, weight_decay, True, anchor, self.adam.by_rows)
+        self.adam = self.kernels.adam(
+            self.tables, learning_rate, weight_decay, True, anchor, self.adam.by_rows, self.entries
+        )
 
     def moved(self, tables: Tables) -> Self:
         """This part with other parameters, for a look ahead; its Adam is not to be stepped."""
+        return self.with_adam(self.adam.with_tables(tables))
+
+    def with_adam(self, adam: Any) -> Self:
+        """This part with another holder of its tables, and no leaves."""
         twin: Self = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
-        twin.adam = self.adam.with_tables(tables)
+        twin.adam = adam
         twin.leaves = []
         return twin
 
@@ -152,12 +159,22 @@ class Part:
         return twin
 
 
-def flat_index(index: Tensor, n_rows: int) -> Tensor:
-    """Index (G, B) into each member's own n_rows as an index (G * B,) into all members' rows."""
-    if len(index) == 1:
-        return index.flatten()
-    offsets = torch.arange(len(index), device=index.device).unsqueeze(-1) * n_rows
-    return (index + offsets).flatten()
+def slopes(loss: Tensor, values: Sequence[Tensor], create_graph: bool = False) -> tuple[Tensor | None, ...]:
+    """Gradients of the sum of a loss (G,) in values that it was computed from; None where it was not.
+
+    The graph stays. This is `torch.autograd.grad` without its checks, which take as long as a small graph.
+    """
+    engine = torch.autograd.Variable._execution_engine  # type: ignore[attr-defined]
+    found: tuple[Tensor | None, ...] = engine.run_backward(
+        (loss,),
+        (torch.ones_like(loss),),
+        True,  # keep the graph
+        create_graph,
+        tuple(values),
+        allow_unreachable=True,
+        accumulate_grad=False,
+    )
+    return found
 
 
 def minimise(parts: Part | tuple[Part, ...], loss: Tensor, noted: Tensor | None = None) -> None:
@@ -178,13 +195,12 @@ def minimise(parts: Part | tuple[Part, ...], loss: Tensor, noted: Tensor | None 
         raise RuntimeError(
             "This loss does not depend on the part it is to train since that part's last step."
         )
-    values = [leaf.value for _, leaf in leaves]
-    gradients = torch.autograd.grad(loss.sum(), values, retain_graph=True, allow_unused=True)
+    gradients = slopes(loss, [leaf.value for _, leaf in leaves])
     with torch.no_grad():
         for (part, leaf), gradient in zip(leaves, gradients, strict=True):
             if gradient is not None:
                 leaf.pull(gradient, part.adam.gradients)
-                if part.adam.by_rows:
+                if part.adam.follows_rows:
                     for table, rows in leaf.rows.items():
                         part.adam.touch(table, rows)
         for part in parts:

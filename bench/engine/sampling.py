@@ -8,11 +8,16 @@ an epoch, so that the same numbers come out on every device and no step waits fo
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.seeds import stream_seed
+
+_TOGETHER = 2**15  # pairs of all members that are made at once, of as many steps as that is
 
 
 def generator(*parts: int | str) -> torch.Generator:
@@ -26,6 +31,11 @@ class Pairs:
 
     users: Tensor
     items: Tensor
+
+    @cached_property
+    def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Users and items as contiguous arrays, on a CPU."""
+        return self.users.contiguous().numpy(), self.items.contiguous().numpy()
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,15 @@ class TrainingData:
         labels = self.unbiased_labels
         return ((labels.sum(-1) + 1) / (labels.shape[-1] + 2))[self.seed_row]
 
+    @cached_property
+    def unbiased(self) -> Batch:
+        """All of A, (G, |A|); made once, since no step changes it."""
+        users, items, labels = (
+            each.index_select(0, self.seed_row)
+            for each in (self.unbiased_users, self.unbiased_items, self.unbiased_labels)
+        )
+        return Batch(users, items, labels, torch.zeros_like(labels))
+
     def take(self, members: Tensor) -> TrainingData:
         """The data of the members of the index (G',); seeds that none of them has are left out."""
         rows, seed_row = self.seed_row[members].unique(return_inverse=True)
@@ -90,33 +109,17 @@ class Draw:
     def __init__(self, epoch: Epoch, data: TrainingData, step: int) -> None:
         self._epoch, self._data, self._step = epoch, data, step
 
-    def _rows(self, drawn: Tensor) -> Tensor:
-        """(S, steps, B) of an epoch as this step's (G, B)."""
-        return drawn[:, self._step].index_select(0, self._data.seed_row)
-
     def observed(self) -> Batch:
         """The step's batch of O, (G, B)."""
-        epoch = self._epoch
-        labels = self._rows(epoch.labels)
-        return Batch(self._rows(epoch.users), self._rows(epoch.items), labels, torch.ones_like(labels))
+        return self._epoch.observed(self._data, self._step)
 
     def unbiased(self) -> Batch:
         """All of A, (G, |A|)."""
-        data = self._data
-        users, items, labels = (
-            each.index_select(0, data.seed_row)
-            for each in (data.unbiased_users, data.unbiased_items, data.unbiased_labels)
-        )
-        return Batch(users, items, labels, torch.zeros_like(labels))
+        return self._data.unbiased
 
     def everywhere(self) -> Batch:
         """Pairs drawn uniformly from all of D, O included, with the observed flag; (G, ratio * B)."""
-        data = self._data
-        cell = self._rows(self._epoch.everywhere)
-        code = self._epoch.table.index_select(0, cell.flatten()).view(cell.shape)
-        users = cell.div(data.n_items, rounding_mode="floor")
-        dtype = data.labels.dtype
-        return Batch(users, cell - users * data.n_items, (code == 2).to(dtype), (code > 0).to(dtype))
+        return self._epoch.from_everywhere(self._data, self._step)
 
 
 class Sampler:
@@ -159,7 +162,7 @@ class Sampler:
         return Epoch(of(data.users), of(data.items), of(data.labels), everywhere, self._table)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Epoch:
     """One epoch's draws, made at once.
 
@@ -172,7 +175,58 @@ class Epoch:
     labels: Tensor
     everywhere: Tensor
     table: Tensor
+    _observed: _Stretch | None = None
+    _from_everywhere: _Stretch | None = None
 
     def draw(self, data: TrainingData, step: int) -> Draw:
         """The batches of one step, for the members of `data`, which has the epoch's seeds."""
         return Draw(self, data, step)
+
+    def observed(self, data: TrainingData, step: int) -> Batch:
+        """See `Draw.observed`."""
+        if self._observed is None or not self._observed.holds(data, step):
+            users, items, labels = (
+                _by_step(each, data, step) for each in (self.users, self.items, self.labels)
+            )
+            ones = torch.ones_like(labels[0]).expand_as(labels)
+            self._observed = _Stretch.of(data, step, users, items, labels, ones)
+        return self._observed.batches[step - self._observed.start]
+
+    def from_everywhere(self, data: TrainingData, step: int) -> Batch:
+        """See `Draw.everywhere`."""
+        if self._from_everywhere is None or not self._from_everywhere.holds(data, step):
+            cell = _by_step(self.everywhere, data, step)
+            code = self.table.index_select(0, cell.flatten()).view(cell.shape)
+            users = cell.div(data.n_items, rounding_mode="floor")
+            dtype = data.labels.dtype
+            self._from_everywhere = _Stretch.of(
+                data, step, users, cell - users * data.n_items, (code == 2).to(dtype), (code > 0).to(dtype)
+            )
+        return self._from_everywhere.batches[step - self._from_everywhere.start]
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Batches of successive steps, made together: small operations cost more than their numbers."""
+
+    data: TrainingData
+    start: int
+    batches: list[Batch]
+
+    @classmethod
+    def of(cls, data: TrainingData, start: int, *parts: Tensor) -> _Stretch:
+        """From users, items, labels and flags, (steps, G, B) each."""
+        return cls(
+            data, start, [Batch(*each) for each in zip(*(part.unbind(0) for part in parts), strict=True)]
+        )
+
+    def holds(self, data: TrainingData, step: int) -> bool:
+        """Whether the batch of a step is here, for these members."""
+        return data is self.data and 0 <= step - self.start < len(self.batches)
+
+
+def _by_step(drawn: Tensor, data: TrainingData, step: int) -> Tensor:
+    """(S, steps, B) of an epoch as (steps, G, B) of a few steps from `step` on."""
+    size = len(data.seed_row) * drawn.shape[-1]
+    some = drawn[:, step : step + max(1, _TOGETHER // max(size, 1))]
+    return some.transpose(0, 1).index_select(1, data.seed_row)

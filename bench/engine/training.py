@@ -187,10 +187,9 @@ class _Run:
                 value = phase.criterion().double()
             else:
                 scores = phase.score(self.pairs)
-                value = auc(scores, self.labels)
-                # A split's ratings stand in random order, so these are random halves.
-                halves = [auc(scores[:, half::2], self.labels[:, half::2]) for half in (0, 1)]
-                running = torch.stack(halves, -1).masked_fill(~self.running.unsqueeze(-1), torch.nan)
+                # A split's ratings stand in random order, so the even and the odd ones are random halves.
+                value, halves = self.stack.kernels.areas(scores, self.labels)
+                running = halves.masked_fill(~self.running.unsqueeze(-1), torch.nan)
                 self.halves.append(_spread(running, self.members, self.whole.n_members))
         lost = self.running & ~torch.isfinite(value)
         if bool(lost.any()):
@@ -259,8 +258,10 @@ class _Run:
 
     def finish(self) -> None:
         """Puts the best parameters of all members back and writes the phase's history."""
+        for part in self.stack.parts.values():
+            part.adam.release()  # a copy of the best parameters may take their place
         for name, part in self.whole.parts.items():
-            part.restart(self.kept[name])
+            part.restart(self.kept.pop(name))
         self.outcome.histories.append(
             History(
                 name=self.phase.name,

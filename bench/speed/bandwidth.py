@@ -1,8 +1,9 @@
-"""How near a training step comes to what the memory of its device allows.
+"""How near a training step comes to one pass over its tables.
 
-A step of dense Adam is bound by memory: each parameter, its two moments and its gradient are read and
-written once at least, whatever computes them. That many bytes, at the speed at which the device copies a
-large tensor, are the bound that `bench.speed` compares a measured step with.
+Each parameter, its two moments and its gradient are read and written once at least, whatever computes them.
+On a CPU that pass is measured: Adam's kernel alone (`bench.speed.rows.one_pass`). On a GPU it is estimated:
+that many bytes at the speed at which the device copies a large tensor. On a CPU the copy is no bound: a pass
+over tables in its caches is faster.
 """
 
 from __future__ import annotations

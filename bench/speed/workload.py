@@ -15,6 +15,8 @@ from typing import Any
 import torch
 
 import methods
+from bench.config import EngineConfig
+from bench.engine import kernels
 from bench.engine.method import Method
 from bench.engine.sampling import Sampler, TrainingData
 
@@ -61,8 +63,14 @@ def training_data(work: Workload, device: torch.device | str = "cpu", n_seeds: i
     )
 
 
-def stack(method: str, work: Workload, data: TrainingData, adam: str = "dense") -> Method:
-    """A built stack of a workload's members, with different rates. adam: dense | rows (`engine.adam`)."""
+def stack(
+    method: str, work: Workload, data: TrainingData, adam: str = "dense", kernel: str = "auto"
+) -> Method:
+    """A built stack of a workload's members, with different rates.
+
+    Args:
+        adam, kernel: as `engine.adam` and `engine.kernels`.
+    """
     kind = methods.get(method)
     configs = [
         kind.Config(
@@ -74,7 +82,9 @@ def stack(method: str, work: Workload, data: TrainingData, adam: str = "dense") 
         for member in range(work.members)
     ]
     rows = torch.arange(work.members, device=data.labels.device) % len(data.seeds)
-    built = kind(configs, [int(row) for row in rows], data.take(rows))
+    engine = EngineConfig(kernels=kernel, device=data.labels.device.type)
+    with kernels.using(kernels.make(kernels.name_for(engine))):
+        built = kind(configs, [int(row) for row in rows], data.take(rows))
     for part in built.parts.values():
         part.restart(by_rows=adam == "rows")
     return built

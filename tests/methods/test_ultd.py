@@ -287,7 +287,7 @@ def test_against_the_exact_maximum_unlearning_never_pays() -> None:
 def test_the_network_starts_at_the_tables_start_and_may_have_layers() -> None:
     for layers in (1, 2, 3):
         method = built("ultd_jl", rate="network", layers=layers, spread=0.0)
-        assert method.rates.n_layers == layers + 1
+        assert len(method.rates.tables) == 2 * (layers + 1)
         arrays = method.user_arrays()
         assert_close(arrays["scale"], torch.ones(2, 6).double(), rtol=1e-9, atol=1e-9)
         assert_close(arrays["shift"], torch.full((2, 6), -2.0).double())

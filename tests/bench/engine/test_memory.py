@@ -1,7 +1,7 @@
 """What is planned for a stack covers what it takes, and `engine.memory_gib` is what the process may hold.
 
-Run as a program (`PYTHONPATH=. python tests/bench/engine/test_memory.py METHOD MEMBERS`) it trains with the
-least budget that is not refused, and prints that budget and the peak it reached, in bytes.
+Run as a program (`PYTHONPATH=. python tests/bench/engine/test_memory.py METHOD MEMBERS KERNELS`) it trains
+with the least budget that is not refused, and prints that budget and the peak it reached, in bytes.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import torch
 
 import methods
 from bench.config import EngineConfig
+from bench.engine import kernels, memory
 from bench.engine import members as planning
-from bench.engine import memory
 from bench.engine.members import Member, groups
 from bench.engine.memory import budget, bytes_per_member, least_bytes
 from bench.engine.sampling import Pairs, TrainingData
 from bench.engine.training import Validation, train
 from bench.errors import BenchError
-from methods.base import MethodConfig
+from methods.base import Method, MethodConfig
 
 N_USERS, N_ITEMS, N_OBSERVED, SEEDS = 6000, 2000, 120_000, 3
 N_VALIDATION, N_TEST = 5000, 60_000
@@ -57,7 +57,7 @@ def ratings() -> tuple[TrainingData, Validation]:
     return data, Validation(*rows(N_VALIDATION))
 
 
-def go(key: str, n_members: int) -> tuple[int, int]:
+def go(key: str, n_members: int, kernel: str) -> tuple[int, int]:
     """The budget and the peak of the process, in bytes, of members that leave the stack one by one."""
     torch.set_num_threads(1)
     data, validation = ratings()
@@ -69,14 +69,21 @@ def go(key: str, n_members: int) -> tuple[int, int]:
         for place in range(n_members)
     ]
 
+    own = kernels.make(kernel)
+
+    def built(configs: list[MethodConfig], seeds: list[int], of: TrainingData) -> Method:
+        with kernels.using(own):
+            return kind(configs, seeds, of)
+
     def bytes_of(member: Member) -> int:
-        method = kind([member.config], [member.seed], data.take(torch.tensor([member.seed])))
+        method = built([member.config], [member.seed], data.take(torch.tensor([member.seed])))
         return bytes_per_member(method, N_VALIDATION, N_TEST)
 
     need = bytes_of(members[0]) * n_members
     planning._CPU_GROUP_BYTES = need  # all of them in one stack, which is the harder case
-    allowed = need + memory._held_memory() + memory._RUNTIME_BYTES + 2**20
-    config = EngineConfig(max_epochs=4, patience=1, memory_gib=allowed / GIB)
+    config = EngineConfig(max_epochs=4, patience=1, kernels=kernel)
+    allowed = need + memory._held_memory() + memory.runtime_bytes(config) + 2**20
+    config.memory_gib = allowed / GIB
     stacks = groups(members, bytes_of, budget(config, CPU), CPU)
     assert len(stacks) == 1
     for stack in stacks:
@@ -84,7 +91,7 @@ def go(key: str, n_members: int) -> tuple[int, int]:
         mine = data.take(torch.tensor(seeds))
         rows = torch.tensor(mine.seeds)
         its = Validation(validation.users[rows], validation.items[rows], validation.labels[rows])
-        outcome = train(kind([member.config for member in stack], seeds, mine), its, config, 2)
+        outcome = train(built([member.config for member in stack], seeds, mine), its, config, 2)
         for place in range(len(stack)):
             test = torch.randint(N_USERS, (1, N_TEST)), torch.randint(N_ITEMS, (1, N_TEST))
             with torch.no_grad():
@@ -101,11 +108,12 @@ def peak() -> int:
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
+@pytest.mark.parametrize("kernel", kernels.NAMES)
 @pytest.mark.parametrize("n_members", [1, 3])
 @pytest.mark.parametrize("key", ["mf", "res_dr", "autodebias", "ultd_jl"])
-def test_a_process_stays_below_its_memory(key: str, n_members: int) -> None:
+def test_a_process_stays_below_its_memory(key: str, n_members: int, kernel: str) -> None:
     found = subprocess.run(
-        [sys.executable, __file__, key, str(n_members)],
+        [sys.executable, __file__, key, str(n_members), kernel],
         capture_output=True,
         text=True,
         check=True,
@@ -156,4 +164,4 @@ def test_the_budget_is_what_the_process_has_not_taken() -> None:
 
 
 if __name__ == "__main__":
-    print(*go(sys.argv[1], int(sys.argv[2])))
+    print(*go(sys.argv[1], int(sys.argv[2]), sys.argv[3]))

@@ -42,17 +42,21 @@ def test_operations_are_counted_by_what_they_read_and_write() -> None:
 
 
 def test_a_step_moves_at_least_the_bound_and_keeps_its_kernel() -> None:
-    method = stack("mf", SIZE, training_data(SIZE))
+    method = stack("mf", SIZE, training_data(SIZE), kernel="torch")
     draw = Sampler(method.data, 32, 0).epoch(method.data, "training", 0).draw(method.data, 0)
     counted = bandwidth.traffic(lambda: method.step(draw), method)
     assert counted > bandwidth.least_traffic(method)
     assert not method.prediction.adam._fused
 
 
-def test_a_group_is_reported_beside_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copying_has_a_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bandwidth, "COPY_BYTES", 2**16)
+    assert bandwidth.copy_bandwidth(CPU) > 0
+
+
+def test_a_group_is_reported_beside_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "_TURNS", 1)
     figures = steps.bandwidth(SIZE, CPU)
-    assert [figure.unit for figure in figures] == ["GB/s", "member-steps/s", "", "x", "x"]
-    assert figures[2].value == pytest.approx(1 / figures[3].value)
+    assert [figure.unit for figure in figures] == ["ms/member", "member-steps/s", "x", "x"]
+    assert figures[2].value == pytest.approx(1e3 / figures[0].value / figures[1].value)
     assert all(figure.value > 0 for figure in figures)

@@ -1,0 +1,93 @@
+"""What an implementation of the kernels provides."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from bench.engine.adam import Adam
+    from bench.engine.part import Leaf, Part, Tables
+    from bench.engine.sampling import Pairs
+
+AnyPart = TypeVar("AnyPart", bound="Part")
+
+
+class Kernels(ABC):
+    """The operations that a training step spends its time in.
+
+    Those that give a value computed from a part's tables give it as a leaf (`Part.leaf`): the value is
+    differentiated down to the leaf by autograd, and from there to the tables by the leaf's `pull`.
+    """
+
+    name: ClassVar[str]  # in `engine.kernels`
+
+    @property
+    def described(self) -> str:
+        """For a record: the name, and the version of what it is made with where torch's does not say it."""
+        return self.name
+
+    @abstractmethod
+    def adam(
+        self,
+        tables: Tables,
+        learning_rate: Tensor,
+        weight_decay: Tensor,
+        decoupled: bool = False,
+        anchor: Tables | None = None,
+        by_rows: bool = False,
+        entries: Sequence[str] = (),
+    ) -> Adam:
+        """An `Adam` of these tables. entries: tables whose rows, for `by_rows`, are single numbers."""
+
+    @abstractmethod
+    def ahead(self, part: AnyPart, pulled: Sequence[tuple[Leaf, Tensor]], rate: Tensor) -> AnyPart:
+        """The part after one step of gradient descent; the part stays as it is.
+
+        Args:
+            pulled: leaves of the part and the gradients of their values.
+            rate: (G,).
+        """
+
+    @abstractmethod
+    def along(
+        self, twin: Part, pulled: Sequence[tuple[Leaf, Tensor]], leaves: Sequence[Leaf]
+    ) -> list[Tensor]:
+        """The changes of leaves of a part along a gradient of its `ahead`, which ends its use.
+
+        Args:
+            twin: what `ahead` gave.
+            pulled: leaves of the twin and the gradients of their values: together the direction.
+            leaves: of the part itself.
+        """
+
+    @abstractmethod
+    def factorise(self, part: Part, pairs: Pairs) -> Tensor:
+        """p_u · q_i + b_u + b_i + b, (G, B), of pairs (G, B)."""
+
+    @abstractmethod
+    def heads(self, part: Part, pairs: Pairs) -> Tensor:
+        """h_t · (p_u ∘ q_i) + b_tu + b_ti + b_t, (G, T, B), of pairs (G, B) and T heads t."""
+
+    @abstractmethod
+    def rows(self, part: Part, table: str, index: Tensor) -> Tensor:
+        """Rows (G, B, D) of a table (G, n, D) at index (G, B); entries (G, B) of a table (G, n)."""
+
+    @abstractmethod
+    def row_sums(self, part: Part, index: Mapping[str, Tensor]) -> Tensor:
+        """Sums (G, B) of entries of three tables (G, n) at their indices (G, B)."""
+
+    @abstractmethod
+    def network(self, part: Part, inputs: Tensor) -> Tensor:
+        """Outputs (G, B, M) of a network's layers (tables weight0, bias0, ...), ReLU between them."""
+
+    @abstractmethod
+    def network_on_rows(self, network: Part, model: Part, pairs: Pairs) -> Tensor:
+        """`network` on a model's embeddings [p_u, q_i] of pairs (G, B)."""
+
+    @abstractmethod
+    def areas(self, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """`metrics.auc` (G,) of all candidates (G, N), and (G, 2) of the even and of the odd ones."""
