@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import methods
+from bench.cell import loaded
 from bench.cell.spec import Setting
 from bench.engine.members import Member
 from bench.files import CHECKOUT
@@ -85,8 +86,14 @@ def _configuration(setting: Setting) -> dict[str, Any]:
 
 
 def fingerprint(entries: dict[str, Path], method: str, dataset: str) -> str:
-    """Of the code that some entries, a method and a data set run."""
-    return _code(method).fingerprint(_roles(entries, method, dataset))
+    """Of the code that some entries, a method and a data set run.
+
+    Raises:
+        BenchError: a file of it cannot be read or parsed, or was changed since this process loaded it.
+    """
+    code, roles = _code(method), _roles(entries, method, dataset)
+    loaded.check(code.closure(roles.values()))
+    return code.fingerprint(roles)
 
 
 def closure(method: str, dataset: str) -> set[Path]:
@@ -95,7 +102,10 @@ def closure(method: str, dataset: str) -> set[Path]:
 
 
 def _code(method: str) -> Code:
-    return Code((CHECKOUT, _file(method).parent), is_silent)
+    file = _file(method)
+    # A method from outside may have helpers of its own wherever Python finds them.
+    elsewhere = () if file.is_relative_to(CHECKOUT / "methods") else loaded.own_places()
+    return Code((CHECKOUT, file.parent, *elsewhere), is_silent)
 
 
 def _roles(entries: dict[str, Path], method: str, dataset: str) -> dict[str, Path]:

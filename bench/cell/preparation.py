@@ -9,7 +9,7 @@ from pathlib import Path
 
 import methods
 from bench import data
-from bench.cell import identity, selection
+from bench.cell import identity, loaded, selection
 from bench.cell import plan as sweep
 from bench.cell.plan import Plan
 from bench.cell.spec import Cell, Setting
@@ -33,6 +33,7 @@ def load(config: Config) -> Ratings:
         MissingData: the files are absent.
         BenchError: they are wrong.
     """
+    loaded.remember()  # before what takes its time: the files may be edited meanwhile
     place = Path(config.data_dir)
     key = repr((place.resolve(), config.dataset))
     if key not in _loaded:

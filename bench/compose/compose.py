@@ -9,11 +9,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -39,8 +42,23 @@ def composed(overrides: Sequence[str]) -> Config:
 @lru_cache(maxsize=256)
 def _composed(overrides: tuple[str, ...], state: object) -> Config:
     """`composed`, once for each state of what it reads: Hydra takes a tenth of a second."""
-    with one_sentence(), initialize_config_dir(config_dir=str(groups.CONF), version_base="1.3"):
+    with one_sentence(), _hydra_to_itself(), initialize_config_dir(str(groups.CONF), version_base="1.3"):
         return resolved(compose(config_name="config", overrides=hydra_words(overrides)), overrides)
+
+
+_one_at_a_time = threading.RLock()
+
+
+@contextmanager
+def _hydra_to_itself() -> Iterator[None]:
+    """Hydra has one state for the whole process: other threads wait, and a program's own Hydra comes back."""
+    with _one_at_a_time:
+        state = GlobalHydra.instance()
+        theirs, state.hydra = state.hydra, None
+        try:
+            yield
+        finally:
+            GlobalHydra.instance().hydra = theirs  # Hydra may have put another instance there
 
 
 def resolved(config: DictConfig, overrides: Sequence[str] = ()) -> Config:

@@ -83,7 +83,8 @@ class Code:
             file = waiting.pop()
             if file not in found:
                 found.add(file)
-                for each in _source(file).imports:
+                source = _source(file)
+                for each in (*source.imports, *self._by_attribute(file, source)):
                     waiting += [path for path in self._files(file, each) if not self.silent(path)]
         return found
 
@@ -103,10 +104,38 @@ class Code:
     def _hash(self, file: Path) -> str:
         """Of what a file computes, and of what the imported names that it uses stand for."""
         source = _source(file)
-        names = {
-            (each.local, self._meaning(file, each)) for each in source.imports if each.local in source.used
-        }
-        return sha256(json.dumps([source.shape, sorted(names)]).encode())
+        in_order = [
+            (each.local, self._meaning(file, each))
+            for each in (*source.imports, *self._by_attribute(file, source))
+            if each.local in source.used
+        ]
+        names = set(in_order)
+        # Where one name stands for several things, in several functions, it matters which comes where.
+        locals_ = [local for local, _ in names]
+        several = [each for each in in_order if locals_.count(each[0]) > 1]
+        return sha256(json.dumps([source.shape, sorted(names), *([several] if several else [])]).encode())
+
+    def _by_attribute(self, file: Path, source: _Source) -> Iterator[_Import]:
+        """What a file reaches through a module that it imports: `parts.mf` after `import parts`.
+
+        As the import statement that would say it; without what the module defines itself, whose content is in
+        the name's meaning already.
+        """
+        for each in source.imports:
+            dotted = each.module if each.name is None else f"{each.module}.{each.name}".lstrip(".")
+            if each.name is None and each.local == _top(each.module):
+                dotted = each.local  # `import a.b` binds a
+            for chain in source.chains.get(each.local, ()):
+                here = dotted
+                for name in chain:
+                    path = self._module(file, each.level, here)
+                    if path is None or (not self.silent(path) and name in _source(path).defined):
+                        break
+                    deeper = f"{here}.{name}"
+                    if self.silent(path) and self._module(file, each.level, deeper) is None:
+                        break
+                    yield _Import(each.level, here, name, each.local)
+                    here = deeper
 
     def _meaning(self, file: Path, each: _Import) -> str:
         """What an imported name stands for: its own name, and the content of the file that defines it."""
@@ -220,12 +249,17 @@ class _Import:
 
 @dataclass(frozen=True)
 class _Source:
-    """What the fingerprint needs of a file. used: names in its shape; defined: those of its top level."""
+    """What the fingerprint needs of a file.
+
+    used: names in its shape. defined: those of its top level. chains: name → the attributes that are asked of
+    it, one after the other.
+    """
 
     shape: str  # its sha256
     imports: tuple[_Import, ...]
     used: frozenset[str]
     defined: frozenset[str]
+    chains: dict[str, tuple[tuple[str, ...], ...]]
 
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -244,6 +278,18 @@ def _source(path: Path) -> _Source:
     return known[1]
 
 
+def same_code(content: bytes, path: Path) -> bool:
+    """Whether a file computes what it did when it had this content.
+
+    Raises:
+        BenchError: it cannot be read or parsed.
+    """
+    now = _source(path)  # first, since it may be gone
+    if path.read_bytes() == content:
+        return True
+    return _parsed(content, path) == now
+
+
 def _parsed(content: bytes, path: Path) -> _Source:
     try:
         tree = ast.parse(content, filename=str(path))
@@ -252,6 +298,7 @@ def _parsed(content: bytes, path: Path) -> _Source:
         place = f"{path}, line {line}" if line else str(path)
         raise BenchError(f"{place} is not valid Python: {error.args[0]}.") from error
     imports, used, defined = [], set(), set()
+    chains: dict[str, set[tuple[str, ...]]] = {}
     for node in _counted(tree):
         if isinstance(node, ast.Import):
             imports += [_Import(0, each.name, None, each.asname or _top(each.name)) for each in node.names]
@@ -262,6 +309,14 @@ def _parsed(content: bytes, path: Path) -> _Source:
             ]
         elif isinstance(node, ast.Name):
             used.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            chain: list[str] = []
+            inner: ast.expr = node
+            while isinstance(inner, ast.Attribute):
+                chain.insert(0, inner.attr)
+                inner = inner.value
+            if isinstance(inner, ast.Name):
+                chains.setdefault(inner.id, set()).add(tuple(chain))
     for statement in tree.body:
         if isinstance(statement, _DEFINITIONS):
             defined.add(statement.name)
@@ -271,7 +326,13 @@ def _parsed(content: bytes, path: Path) -> _Source:
                 defined.add(node.name)
             elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 defined.add(node.id)
-    return _Source(sha256(shape(tree).encode()), tuple(imports), frozenset(used | {"*"}), frozenset(defined))
+    return _Source(
+        sha256(shape(tree).encode()),
+        tuple(imports),
+        frozenset(used | {"*"}),
+        frozenset(defined),
+        {name: tuple(sorted(found)) for name, found in chains.items()},
+    )
 
 
 def _top(dotted: str) -> str:
@@ -314,11 +375,11 @@ def _fields(node: ast.AST) -> Iterator[tuple[str, Any]]:
     """A node's fields that count, import statements among them."""
     for name, value in ast.iter_fields(node):
         if isinstance(node, ast.Raise):
-            if name == "exc" and isinstance(value, ast.Call):
+            if name == "exc" and isinstance(value, ast.Call) and _says_a_sentence(value):
                 value = value.func
             elif name == "cause":
                 continue
-        elif isinstance(node, ast.Assert) and name == "msg":
+        elif isinstance(node, ast.Assert) and name == "msg" and value is not None and not _assigns(value):
             continue
         if isinstance(value, list):
             # What stands under `else:` of such an `if` is what runs.
@@ -329,6 +390,25 @@ def _fields(node: ast.AST) -> Iterator[tuple[str, Any]]:
                 if not _is_bare_string(inner)
             ]
         yield name, value
+
+
+# Errors whose arguments are a sentence for people, as are those of functions that make one (`line_error`).
+# Others may carry a value to whoever catches them.
+_SENTENCES = {
+    *("BenchError", "MissingData", "NotApplicable", "DamagedRecord", "NoRecord"),
+    *("ValueError", "TypeError", "RuntimeError", "AttributeError", "KeyError", "IndexError", "OSError"),
+    *("NotImplementedError", "FileNotFoundError", "AssertionError", "ArithmeticError", "FloatingPointError"),
+}
+
+
+def _says_a_sentence(call: ast.Call) -> bool:
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    return (name in _SENTENCES or name.endswith("_error")) and not _assigns(call)
+
+
+def _assigns(node: ast.AST) -> bool:
+    """Whether an expression gives a name a value by `:=`."""
+    return any(isinstance(each, ast.NamedExpr) for each in ast.walk(node))
 
 
 def _for_checkers(node: Any) -> bool:

@@ -14,7 +14,7 @@ import pytest
 import bench
 from bench import cell as cells
 from bench import compose
-from bench.cell import Cell, identity, lookup
+from bench.cell import Cell, identity, loaded, lookup
 from bench.cell import trained as kept
 from bench.cell.trainer import Trainer
 from bench.engine.members import Member
@@ -211,3 +211,83 @@ def test_the_python_interface_trains_and_then_finds(tmp_path: Path) -> None:
     assert [answer.returncode for answer in answers] == [0, 0], answers[0].stderr
     assert answers[0].stdout == answers[1].stdout != ""
     assert store.digests(tmp_path / "runs") == [answers[0].stdout.split()[0]]
+
+
+# --- Code that is edited while a process runs ---------------------------------------------------------
+
+GUEST = """
+import own_helper
+from methods import register
+from methods.ips import IPS
+
+
+@register
+class Guest(IPS):
+    title = "Guest"
+    paper = "none"
+    year = 2026
+
+    def step(self, draw):
+        for _ in range(1):
+            super().step(draw)
+        own_helper.tell()
+"""
+
+
+@pytest.fixture
+def guest(tmp_path: Path, own_registry: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A method's file, whose helper lies where only the import path has it."""
+    helpers = tmp_path / "helpers"
+    helpers.mkdir()
+    (helpers / "own_helper.py").write_text("def tell():\n    return 1\n")
+    monkeypatch.syspath_prepend(helpers)
+    monkeypatch.delitem(sys.modules, "own_helper", raising=False)
+    file = tmp_path / "edited_guest.py"
+    file.write_text(GUEST)
+    return file
+
+
+def test_a_method_that_was_edited_is_loaded_again(tmp_path: Path, guest: Path) -> None:
+    words = ["method=edited_guest", f"methods.extra=[{guest}]", "method.learning_rate=0.01"]
+    first, _ = record_of(tmp_path / "runs", *words)
+    guest.write_text(GUEST.replace("range(1)", "range(3)"))  # of the same size and perhaps the same second
+    second, said = record_of(tmp_path / "runs", *words)
+    assert second.digest != first.digest and "other code" in said[0]
+    assert second.metric("auc") != first.metric("auc")
+    guest.write_text(GUEST)
+    third, said = record_of(tmp_path / "runs", *words)
+    assert third == first and not said
+
+
+def test_another_file_of_the_same_name_is_refused(tmp_path: Path, guest: Path) -> None:
+    other = tmp_path / "elsewhere" / guest.name
+    other.parent.mkdir()
+    other.write_text(GUEST)
+    with pytest.raises(BenchError, match=r"is the method 'edited_guest' already, so rename .*elsewhere"):
+        compose.register([f"methods.extra=[{guest},{other}]"])
+
+
+def test_a_helper_anywhere_counts_and_is_refused_once_it_is_not_what_was_loaded(
+    tmp_path: Path, guest: Path
+) -> None:
+    words = ["method=edited_guest", f"methods.extra=[{guest}]"]
+    record_of(tmp_path / "runs", *words)
+    helper = tmp_path / "helpers" / "own_helper.py"
+    assert helper in identity.closure("edited_guest", "synthetic")
+    helper.write_text("# A comment.\n" + helper.read_text())
+    record_of(tmp_path / "runs", *words)
+    helper.write_text("def tell():\n    return 2\n")
+    with pytest.raises(BenchError, match=r"own_helper\.py was changed after this process had loaded it"):
+        record_of(tmp_path / "runs", *words)
+
+
+def test_the_suites_own_code_is_refused_once_it_is_not_what_was_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    prepared("method=mf")
+    file = Path(identity.__file__).parent / "splits.py"
+    monkeypatch.setitem(
+        loaded._seen, "bench.cell.splits", (sys.modules["bench.cell.splits"], file, b"x = 1\n")
+    )
+    with pytest.raises(BenchError, match=r"splits\.py was changed after this process had loaded it"):
+        prepared("method=mf")

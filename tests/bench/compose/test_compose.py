@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 import methods
@@ -210,3 +213,17 @@ def test_hydras_own_words_are_never_all_that_is_said() -> None:
     assert str(raised.value) == "a cannot be set: Interpolation key 'b' not found."
     assert compose.explain(ValueError("First.\nSecond.")) == "First."
     assert compose.explain(ValueError()) == "ValueError."
+
+
+def test_threads_and_a_hydra_of_the_programs_own_do_not_disturb(own_registry: None) -> None:
+    words = [["method=ips", f"seeds={n}"] for n in range(100, 108)]
+    with initialize_config_dir(str(compose.CONF), version_base="1.3"):
+        theirs = GlobalHydra.instance().hydra
+        with ThreadPoolExecutor(4) as pool:
+            found = [config.seeds for config in pool.map(compose.composed, words)]
+        assert found == list(range(100, 108))
+        assert GlobalHydra.instance().hydra is theirs
+        with pytest.raises(BenchError):
+            compose.composed(["method=nothing"])
+        assert GlobalHydra.instance().hydra is theirs
+    assert not GlobalHydra.instance().is_initialized()

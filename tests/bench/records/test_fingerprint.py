@@ -171,6 +171,45 @@ def test_what_can_change_no_number_keeps_the_fingerprint(project: Project, what:
     assert project.fingerprint() == before
 
 
+def _swapped(project: Project) -> None:
+    """Two functions import another thing by the same name."""
+    project.change("own/several.py", "squared as loss", "X as loss")
+    project.change("own/several.py", "absolute as loss", "squared as loss")
+    project.change("own/several.py", "X as loss", "absolute as loss")
+
+
+# Files in which something is hidden from whoever reads names and import lines alone.
+HIDING = {
+    "own/reached.py": "def cubed(x):\n    return 3 * x\n",
+    "own/passing.py": "from own.losses import squared\n",
+    "own/several.py": (
+        "def one(x):\n    from own.losses import squared as loss\n\n    return loss(x)\n\n\n"
+        "def other(x):\n    from own.losses import absolute as loss\n\n    return loss(x)\n"
+    ),
+}
+ERRORS = """
+
+class Found(Exception):
+    pass
+
+
+def search():
+    raise Found(1)
+
+
+def step(power):
+    try:
+        raise ValueError(power := 1)
+    except ValueError:
+        return power
+"""
+USES = """
+
+def through():
+    return own.reached.cubed(3) + passing.squared(2) + several.one(2)
+"""
+
+
 OTHER: dict[str, Callable[[Project], None]] = {
     "literal": lambda p: p.change(p.method, "5.0", "5.5"),
     "kind of a literal": lambda p: p.change(p.method, "5.0", "5"),
@@ -184,12 +223,24 @@ OTHER: dict[str, Callable[[Project], None]] = {
         p.method, "import squared", "import absolute as squared"
     ),
     "function of another library": lambda p: p.change(p.method, "import math", "import cmath as math"),
+    "value that an error carries": lambda p: p.change("own/losses.py", "Found(1)", "Found(2)"),
+    "name given in an error's sentence": lambda p: p.change("own/losses.py", "power := 1", "power := 2"),
+    "module that is reached through its package": lambda p: p.change("own/reached.py", "3 * x", "4 * x"),
+    "function that is reached through a module that passes it on": lambda p: p.change(
+        "own/passing.py", "own.losses import squared", "own.losses import absolute as squared"
+    ),
+    "which of two functions takes which": _swapped,
     "package's own code": lambda p: p.write("own/__init__.py", "import math\n\nmath.tau = 6\n"),
 }
 
 
 @pytest.mark.parametrize("what", OTHER)
 def test_what_can_change_a_number_changes_the_fingerprint(project: Project, what: str) -> None:
+    for name, text in HIDING.items():
+        project.write(name, text)
+    project.write("own/losses.py", LOSSES + ERRORS)
+    project.write(project.method, METHOD.replace("import math", "import math\nimport own") + USES)
+    project.change(project.method, "from own.silent", "from own import passing, several\nfrom own.silent")
     before = project.fingerprint()
     OTHER[what](project)
     assert project.fingerprint() != before
