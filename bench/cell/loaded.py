@@ -20,7 +20,7 @@ _LIBRARIES = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib
 _seen: dict[str, tuple[ModuleType, Path, bytes] | None] = {}
 
 
-def remember() -> None:
+def keep_sources() -> None:
     """Keeps the files of all modules that were loaded since the last call, installed libraries' aside."""
     for name, module in list(sys.modules.items()):
         known = _seen.get(name)
@@ -55,7 +55,7 @@ def check(files: Iterable[Path]) -> None:
     Raises:
         BenchError: such a file; comments and the like may change.
     """
-    remember()
+    keep_sources()
     contents = {path: content for path, content in (entry[1:] for entry in _seen.values() if entry)}
     for file in files:
         if file in contents and not same_code(contents[file], file):

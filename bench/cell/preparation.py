@@ -33,7 +33,7 @@ def load(config: Config) -> Ratings:
         MissingData: the files are absent.
         BenchError: they are wrong.
     """
-    loaded.remember()  # before what takes its time: the files may be edited meanwhile
+    loaded.keep_sources()  # before what takes its time: the files may be edited meanwhile
     place = Path(config.data_dir)
     key = repr((place.resolve(), config.dataset))
     if key not in _loaded:
