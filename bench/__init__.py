@@ -62,4 +62,4 @@ def run(overrides: Sequence[str]) -> Record:
     """
     from bench import cell  # it needs torch, which takes its time to import
 
-    return cell.record_of(overrides)
+    return cell.find_or_train(overrides)

@@ -24,27 +24,27 @@ def main() -> int:
     words = sys.argv[1:]
     return command(
         argparse.ArgumentParser(),  # Hydra reads the words
-        lambda _: run(words),
+        lambda _: run_jobs(words),
         [],
         "Stopped; finished cells are kept, and the same command goes on from them."
         f"{launchers.left_behind(words)}",
     )
 
 
-def run(words: Sequence[str]) -> int:
+def run_jobs(words: Sequence[str]) -> int:
     """Runs the jobs of a command line; returns the exit status."""
     import hydra
     from omegaconf import DictConfig
 
     from bench import compose
-    from bench.command.app import App, one_sentence
+    from bench.command.app import App, machine_errors
 
     # Hydra's errors may be OSErrors, so they come first.
-    with one_sentence(), compose.one_sentence(), launchers.one_sentence():
+    with machine_errors(), compose.one_sentence(), launchers.job_errors():
         compose.register(words)
         read = sys.argv[1:] = compose.hydra_words(words)
-        launchers.check(read)
-        launchers.prepare()
+        launchers.require_launcher(read)
+        launchers.ready_to_launch()
         answers = launchers.listen()
         jobs = App(read)
 

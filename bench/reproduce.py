@@ -34,7 +34,7 @@ from tqdm import tqdm
 import methods
 from bench import cell as cells
 from bench import compose, data, tuned
-from bench.command.app import one_sentence
+from bench.command.app import machine_errors
 from bench.command.crew import Teller, train_all
 from bench.command.main import debugging
 from bench.command.main import main as command
@@ -155,7 +155,7 @@ def look_up(task: Task) -> CellAnswer | cells.Cell:
     """The answer to a task if it is there without training, else the cell that waits for it."""
     try:
         config = compose.composed(task.overrides)
-        cell = cells.prepare(config, cells.load(config))
+        cell = cells.prepare(config, cells.load_ratings(config))
     except BenchError as error:
         return CellAnswer(None, str(error), failed=f"{task.name}: {error}")
     record = cells.find(cell, Path(config.results) / "runs")
@@ -167,11 +167,11 @@ def train_cell(task: Task, tell: Teller) -> CellAnswer:
     if time.time() > task.deadline:
         return CellAnswer(None, "Not trained yet: the time was up; `make table1` goes on.")
     try:
-        with one_sentence():
+        with machine_errors():
             compose.register(task.overrides)
             config = compose.composed(task.overrides)
-            cell = cells.prepare(config, cells.load(config), task.overrides)
-            cells.run(cell, Path(config.results) / "runs", tell)
+            cell = cells.prepare(config, cells.load_ratings(config), task.overrides)
+            cells.train_and_store(cell, Path(config.results) / "runs", tell)
     except NotApplicable as error:
         return CellAnswer(None, str(error))
     except BenchError as error:
@@ -189,7 +189,7 @@ def _absent(plan: TablePlan, protocol: str, dataset: str, found: Listing) -> tup
     """Why a protocol has no cells on a data set, if it has none; and the seeds of each."""
     config = compose.composed(_overrides(plan, protocol, dataset, REFERENCE))
     try:
-        cells.load(config)
+        cells.load_ratings(config)
     except MissingData as error:
         found.absent[config.dataset.title] = str(error)
         return _anywhere(str(error), Path(config.data_dir)), config.seeds
@@ -368,7 +368,7 @@ def reproduce(plan: TablePlan, jobs: int, brief: bool = False) -> int:
     some = compose.composed(_overrides(plan, plan.protocols[0], plan.datasets[0], REFERENCE))
     results = Path(some.results)
     runs, folder = results / "runs", results / OWN_FOLDER
-    cells.clean(runs)
+    cells.clean_runs(runs)
     known = (results / PUBLISHED_FOLDER / FILE).is_file()
     published = load_results(results, published=True) if known else None
     found = look_up_all(plan, runs)

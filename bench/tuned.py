@@ -30,7 +30,7 @@ from bench.command.main import main as command
 from bench.data import Ratings
 from bench.errors import BenchError
 from bench.files import CONF, write_text
-from bench.records.points import Points, plain
+from bench.records.points import Points, value_text
 from bench.records.record import Record, find_record
 
 TUNED = CONF / "tuned"
@@ -69,7 +69,7 @@ def look_up_sweep(words: Sequence[str], conf: Path = CONF) -> Swept:
         place = repr((config.data_dir, config.dataset))
         if place not in loaded:
             try:
-                loaded[place] = cells.load(config)
+                loaded[place] = cells.load_ratings(config)
             except BenchError as error:
                 loaded[place] = error
                 found.notes.append(str(error))
@@ -121,7 +121,7 @@ def configuration(record: Record) -> str:
         "sweep: {name: none, stages: []}",
         f"tuned_points: {len(record.tried)}",
         "method:",
-        *(f"  {name}: {plain(value)}" for name, value in (given(record) | record.selected).items()),
+        *(f"  {name}: {value_text(value)}" for name, value in (given(record) | record.selected).items()),
     ]
     return "\n".join(lines) + "\n"
 

@@ -63,7 +63,7 @@ def prepared(key: str, shape: str = "square", dtype: str = "float32") -> Cell:
     config = replace(
         whole, dataset=replace(whole.dataset, **SHAPES[shape]), engine=replace(whole.engine, dtype=dtype)
     )
-    return cells.prepare(config, cells.load(config))
+    return cells.prepare(config, cells.load_ratings(config))
 
 
 @cache
@@ -161,7 +161,7 @@ def test_its_members_are_measured(method_key: str) -> None:
     if there:
         words = [f"method={method_key}", "dataset=coat", f"data_dir={FOLDER}", "sweep=none", "seeds=1"]
         config = compose.composed([*words, "engine.max_epochs=3"])
-        cell = cells.prepare(config, cells.load(config))
+        cell = cells.prepare(config, cells.load_ratings(config))
     try:
         (found,) = Trainer(cell).train([Member(0, 0, cell.points[0])], True, lambda n: None)
     except NotApplicable:

@@ -39,7 +39,7 @@ def test_the_examples_yaml_sets_its_default_and_its_grid(
     compose.register(words)
     config = compose.composed(words)
     assert config.method.power == 0.3
-    assert cells.prepare(config, cells.load(config)).plan.stages[0].lists["power"] == [0.0, 0.3, 1.0]
+    assert cells.prepare(config, cells.load_ratings(config)).plan.stages[0].lists["power"] == [0.0, 0.3, 1.0]
 
 
 def test_a_file_from_anywhere_is_a_row(tmp_path: Path) -> None:

@@ -3,24 +3,24 @@
 configuration → prepare → Cell → Search: stages of points × seeds → Trainer: stacks → evaluation → Record
 """
 
-from bench.cell.lookup import clean, find, reason, record_of, tell
-from bench.cell.preparation import load, prepare
+from bench.cell.lookup import clean_runs, find, find_or_train, reason, to_stderr
+from bench.cell.preparation import load_ratings, prepare
 from bench.cell.progress import Progress, describe, silent, trainings
 from bench.cell.spec import Cell
-from bench.cell.train import run
+from bench.cell.train import train_and_store
 
 __all__ = [
     "Cell",
     "Progress",
-    "clean",
+    "clean_runs",
     "describe",
     "find",
-    "load",
+    "find_or_train",
+    "load_ratings",
     "prepare",
     "reason",
-    "record_of",
-    "run",
     "silent",
-    "tell",
+    "to_stderr",
+    "train_and_store",
     "trainings",
 ]

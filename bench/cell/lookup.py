@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from bench import compose
-from bench.cell.preparation import load, prepare
+from bench.cell.preparation import load_ratings, prepare
 from bench.cell.progress import Progress, silent
 from bench.cell.spec import Cell
-from bench.cell.train import GROUPS, run
+from bench.cell.train import STACKS_FOLDER, train_and_store
 from bench.records import store
 from bench.records.fingerprint import Identity
 from bench.records.record import Record, find_record
@@ -25,16 +25,16 @@ _NAMED = 3  # fields that a sentence names
 Report = Callable[[str], None]
 
 
-def tell(sentence: str) -> None:
+def to_stderr(sentence: str) -> None:
     """Says a sentence on standard error."""
     print(sentence, file=sys.stderr, flush=True)
 
 
-def record_of(
+def find_or_train(
     overrides: Sequence[str],
     runs: Path | None = None,
     progress: Progress = silent,
-    report: Report = tell,
+    report: Report = to_stderr,
     folder: str = "runs",
 ) -> Record:
     """The record of a command line, trained if it is not in the store.
@@ -53,19 +53,19 @@ def record_of(
     """
     compose.register(overrides)
     config = compose.composed(overrides)
-    cell = prepare(config, load(config), overrides)
+    cell = prepare(config, load_ratings(config), overrides)
     where = Path(config.results) / folder if runs is None else runs
     record = find(cell, where, report)
     if record is None:
-        clean(where)
+        clean_runs(where)
         why = reason(cell, where)
         if why:
             report(why)
-        record = run(cell, where, progress)
+        record = train_and_store(cell, where, progress)
     return record
 
 
-def find(cell: Cell, runs: Path, report: Report = tell) -> Record | None:
+def find(cell: Cell, runs: Path, report: Report = to_stderr) -> Record | None:
     """The record of a cell, or None where it is absent or damaged, or is to be trained again.
 
     Raises:
@@ -79,10 +79,10 @@ def find(cell: Cell, runs: Path, report: Report = tell) -> Record | None:
     return record
 
 
-def clean(runs: Path) -> None:
+def clean_runs(runs: Path) -> None:
     """Removes what killed processes left half-written. Says nothing and fails at nothing."""
     store.clean(runs)
-    store.clean(runs / GROUPS)
+    store.clean(runs / STACKS_FOLDER)
 
 
 # --- Another PyTorch --------------------------------------------------------------------------------

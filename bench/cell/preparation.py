@@ -26,7 +26,7 @@ _KEPT = 8  # data sets that a process keeps
 _loaded: OrderedDict[str, Ratings] = OrderedDict()
 
 
-def load(config: Config) -> Ratings:
+def load_ratings(config: Config) -> Ratings:
     """The ratings that the configuration names, read once in a process.
 
     Raises:

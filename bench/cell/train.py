@@ -15,10 +15,10 @@ from bench.errors import BenchError, Sliced
 from bench.records import store
 from bench.records.record import Record, write_record
 
-GROUPS = "groups"  # folder of a store with the stacks of trainings that are kept
+STACKS_FOLDER = "groups"  # folder of a store with the stacks of trainings that are kept
 
 
-def run(cell: Cell, runs: Path, progress: Progress = silent) -> Record:
+def train_and_store(cell: Cell, runs: Path, progress: Progress = silent) -> Record:
     """Trains a cell and puts its record into the store.
 
     The stages of the plan find the point that the rule of selection puts first; it is trained with all
@@ -34,7 +34,7 @@ def run(cell: Cell, runs: Path, progress: Progress = silent) -> Record:
         Sliced: the cell asks for a share of the first stage, and it is trained.
     """
     clock = Clock()
-    search = Search(cell, Trainer(cell, runs / GROUPS, cell.again), Watch(cell, progress))
+    search = Search(cell, Trainer(cell, runs / STACKS_FOLDER, cell.again), Watch(cell, progress))
     if cell.slices > 1:
         if not cell.plan.stages:
             raise BenchError("sweep.slices divides the first stage of a sweep, but nothing is swept here.")

@@ -60,7 +60,7 @@ class App:
         place = self._whole.place(job.job.num + 1 if self._many else 0)
         try:
             task = job.overrides.task
-            with one_sentence():
+            with machine_errors():
                 run_one(compose.resolved(config, task), task, place)
                 if self._home == launchers.PROCESS:
                     self._whole.tell(self._n_cells)
@@ -89,7 +89,7 @@ class App:
 
 
 @contextmanager
-def one_sentence() -> Iterator[None]:
+def machine_errors() -> Iterator[None]:
     """Turns what the machine cannot give (memory, a file) into a BenchError."""
     try:
         yield
@@ -122,18 +122,18 @@ def run_one(config: Config, words: Sequence[str] = (), place: str = "") -> None:
         Sliced: the cell asked for a share of a sweep.
     """
     runs = Path(config.results) / "runs"
-    cell = cells.prepare(config, cells.load(config), words)
+    cell = cells.prepare(config, cells.load_ratings(config), words)
     name = f"{cell.method} on {cell.dataset.name}, protocol {cell.protocol.name}"
     record = cells.find(cell, runs)
     if record is None:
-        cells.clean(runs)
+        cells.clean_runs(runs)
         why = cells.reason(cell, runs)
         if why:
             print(why, flush=True)
         if len(cell.plan.stages) > 1:
             print(f"{place}{': ' if place else ''}{name}: {cells.describe(cell)}", flush=True)
         with Bar(name) as bar:
-            record = cells.run(cell, runs, bar)
+            record = cells.train_and_store(cell, runs, bar)
     else:
         name += ", from its record"
     print(summary(name, record, runs / cell.digest), flush=True)

@@ -27,6 +27,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from bench.command.main import debugging
 from bench.errors import BenchError
 
 # Names this process, and is another one wherever the module is imported anew. A pid would not do: nodes of
@@ -48,7 +49,7 @@ def chosen(words: Sequence[str]) -> str:
     return named[-1] if named else "basic"
 
 
-def check(words: Sequence[str]) -> None:
+def require_launcher(words: Sequence[str]) -> None:
     """Refuses a launcher that cannot work here, before Hydra is asked for it.
 
     Args:
@@ -81,7 +82,7 @@ def _installed(module: str) -> bool:
         return False
 
 
-def prepare() -> None:
+def ready_to_launch() -> None:
     """Makes this process ready to launch jobs."""
     # It complains of a Slurm without accounting again and again, to standard output and by Hydra's log.
     logging.getLogger("submitit").addFilter(_is_error)
@@ -161,7 +162,7 @@ def answer(work: Callable[[], None], failed: Sequence[Exception], threads: int) 
         ):
             work()
     except Exception as problem:
-        if os.environ.get("BENCH_DEBUG") == "1" or not isinstance(problem, BenchError):
+        if debugging() or not isinstance(problem, BenchError):
             sys.stderr.write(error.getvalue())
             raise
         print(problem, file=error)
@@ -170,7 +171,7 @@ def answer(work: Callable[[], None], failed: Sequence[Exception], threads: int) 
 
 
 @contextlib.contextmanager
-def one_sentence() -> Iterator[None]:
+def job_errors() -> Iterator[None]:
     """Turns the end of a job that gave no answer into a BenchError."""
     try:
         yield

@@ -133,7 +133,7 @@ def _trainings(job: Sequence[str]) -> int:
 
     try:
         config = compose.composed(job)
-        cell = cells.prepare(config, cells.load(config))
+        cell = cells.prepare(config, cells.load_ratings(config))
     except BenchError:
         return 0
     there = (Path(config.results) / "runs" / cell.digest / "record.json").is_file()

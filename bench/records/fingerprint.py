@@ -377,7 +377,7 @@ def _fields(node: ast.AST) -> Iterator[tuple[str, Any]]:
         if isinstance(node, ast.Raise):
             if name == "exc" and isinstance(value, ast.Call) and _says_a_sentence(value):
                 value = value.func
-            elif name == "cause":
+            elif value is node.cause:
                 continue
         elif isinstance(node, ast.Assert) and name == "msg" and value is not None and not _assigns(value):
             continue

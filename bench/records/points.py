@@ -26,7 +26,7 @@ CRITERIA = {  # rule of selection → the number of a training that it averages
 }
 _WRITER = "python -m bench.tuned"
 
-Values = tuple[Any, ...]
+PointValues = tuple[Any, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class Training:
     """
 
     stage: str
-    point: Values
+    point: PointValues
     seed: int
     validation_auc: float
     held_out_auc: float
@@ -51,7 +51,7 @@ class Training:
 class Point:
     """A point with its trainings averaged. auc: mean over its seeds of what selects, NaN if one diverged."""
 
-    values: Values
+    values: PointValues
     auc: float
     seeds: int
     stages: tuple[str, ...]
@@ -68,7 +68,7 @@ class Points:
 
     def points(self, criterion: str = "held_out_auc") -> list[Point]:
         """Every point once, in the order of trying, averaged over its seeds."""
-        groups: dict[Values, list[Training]] = {}
+        groups: dict[PointValues, list[Training]] = {}
         for training in self.trainings:
             groups.setdefault(training.point, []).append(training)
         return [
@@ -98,7 +98,7 @@ class Points:
 
     def stages(self) -> dict[str, tuple[int, int]]:
         """Stage → points and seeds of each, in the order of the sweep."""
-        found: dict[str, tuple[set[Values], int]] = {}
+        found: dict[str, tuple[set[PointValues], int]] = {}
         for training in self.trainings:
             points, seeds = found.get(training.stage, (set(), 0))
             found[training.stage] = points | {training.point}, max(seeds, training.seed + 1)
@@ -154,7 +154,7 @@ class Points:
         rows = (
             [
                 each.stage,
-                *map(plain, each.point),
+                *map(value_text, each.point),
                 str(each.seed),
                 _fixed(each.validation_auc, 6),
                 _fixed(each.held_out_auc, 6),
@@ -217,7 +217,7 @@ def read_folder(folder: Path) -> dict[str, Points]:
     return {file.stem: Points.read(file) for file in sorted(folder.glob("*.csv"))}
 
 
-def plain(value: Any) -> str:
+def value_text(value: Any) -> str:
     """A value of a hyper-parameter as text that YAML, CSV and a command line read back the same."""
     # YAML reads 1e-05 as a string; a float with a point it reads as a number.
     if isinstance(value, float):
@@ -228,7 +228,7 @@ def plain(value: Any) -> str:
 
 
 def typed(text: str) -> Any:
-    """The value that `plain` wrote."""
+    """The value that `value_text` wrote."""
     words = {"true": True, "false": False, "True": True, "False": False, "null": None}
     if text in words:
         return words[text]
@@ -248,7 +248,7 @@ def _number(text: str) -> float:
     return float(text) if text else math.nan
 
 
-def describe(sweeps: Sequence[Points]) -> str:
+def stages_in_words(sweeps: Sequence[Points]) -> str:
     """The stages of a data set's sweeps, `shared 16 × 1, own 8 × 1; embedding sizes 16`; "" without any.
 
     Points of a row × seeds of each point.

@@ -21,7 +21,7 @@ from bench.errors import BenchError
 from bench.files import csv_text, read_csv
 from bench.records.record import Validation
 
-Floats = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 _Entry = TypeVar("_Entry")
 
 _WRITER = "python -m bench.report"
@@ -110,7 +110,7 @@ def traces_of(arrays: Mapping[str, ArrayLike], seeds: Sequence[int], validation:
 
 
 def curves_of(
-    steps: Floats, curves: Floats, seeds: Sequence[int], validation: Validation
+    steps: _Floats, curves: _Floats, seeds: Sequence[int], validation: Validation
 ) -> tuple[Curve, ...]:
     """The thinned curves, all at the same evaluations. steps: (E,). curves: (S, E), NaN after the end.
 
@@ -135,7 +135,7 @@ def curves_of(
     return tuple(found)
 
 
-def _length(curve: Floats) -> int:
+def _length(curve: _Floats) -> int:
     """Evaluations before the first that has no number."""
     missing = np.flatnonzero(~np.isfinite(curve))
     return int(missing[0]) if len(missing) else len(curve)
@@ -152,7 +152,7 @@ def _evaluations(lengths: Sequence[int]) -> list[int]:
     return sorted({int(place) for place in np.searchsorted(passed, wanted)})
 
 
-def rates_of(users: Mapping[str, Floats]) -> Rates | None:
+def rates_of(users: Mapping[str, _Floats]) -> Rates | None:
     """The rates of what a method says about every user, name → (S, U); None without rates."""
     if "alpha" not in users:
         return None
@@ -166,7 +166,7 @@ def rates_of(users: Mapping[str, Floats]) -> Rates | None:
     return Rates(users=len(alpha), quantiles=quantiles, scatters=scatters)
 
 
-def user_statistics(users: Mapping[str, Floats]) -> Iterator[tuple[str, Floats]]:
+def user_statistics(users: Mapping[str, _Floats]) -> Iterator[tuple[str, _Floats]]:
     """What every user is known for: name, and (U,) means over seeds with NaN where unknown."""
     for name in STATISTICS:
         if name not in users or np.ptp(users[name]) == 0:
@@ -182,7 +182,7 @@ def user_statistics(users: Mapping[str, Floats]) -> Iterator[tuple[str, Floats]]
         yield name, mean
 
 
-def _scatter(values: Floats, alpha: Floats, *, log: bool) -> Scatter | None:
+def _scatter(values: _Floats, alpha: _Floats, *, log: bool) -> Scatter | None:
     """None where fewer than three users are known, or all are alike."""
     known = np.isfinite(values) & np.isfinite(alpha) & (values > 0 if log else True)
     if known.sum() < 3 or np.ptp(values[known]) == 0:

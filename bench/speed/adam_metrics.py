@@ -73,4 +73,4 @@ def _trained(adam: str, dataset: str, method: str, seeds: int, where: str) -> Re
         f"engine.adam={adam}",
     ]
     with tempfile.TemporaryDirectory() as scratch:
-        return cells.record_of(words, Path(scratch))
+        return cells.find_or_train(words, Path(scratch))

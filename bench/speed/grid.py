@@ -85,7 +85,7 @@ def _cell(n_seeds: int) -> Cell:
         words.append(f"data_dir={os.environ.get('BENCH_DATA') or 'data'}")
         config = compose.composed(words)
         try:
-            return cells.prepare(config, cells.load(config))
+            return cells.prepare(config, cells.load_ratings(config))
         except MissingData as error:
             print(error, file=sys.stderr)
     raise AssertionError("generated data are always there")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 from tabulate import tabulate
 
@@ -30,13 +31,14 @@ from bench.records.record import Record
 from bench.study.comparisons import differences
 from bench.study.files import Difference
 from bench.study.variants import Study, Variant, VariantKey, trained
-from bench.table.statistics import Floats
 
 _REFERENCE = "mf"
 _SHOWN = ("ideal_loss", "auc", "ndcg")
 _HEADER = ["method", "metric", "mean", "std", "n", "median_difference", "p_value", "p_holm"]
 _RESAMPLES = 2000
 _LIMIT = 0.05  # of Holm's p, for a mark
+
+_Floats = NDArray[np.float64]
 
 
 def study_of_rows(keys: Sequence[str]) -> Study:
@@ -48,7 +50,7 @@ def study_of_rows(keys: Sequence[str]) -> Study:
 
 
 def spearman(
-    alpha: Floats, strength: Floats, seed: int = 0, resamples: int = _RESAMPLES
+    alpha: _Floats, strength: _Floats, seed: int = 0, resamples: int = _RESAMPLES
 ) -> tuple[float, float, float]:
     """Mean over seeds of Spearman's rho(alpha_u, |kappa_u|), with its 95 % bootstrap interval over users.
 
@@ -67,7 +69,7 @@ def spearman(
     return _mean_rho(alpha, target), float(low), float(high)
 
 
-def _mean_rho(alpha: Floats, target: Floats) -> float:
+def _mean_rho(alpha: _Floats, target: _Floats) -> float:
     ranks = rankdata(alpha, axis=1)
     ranks = ranks - ranks.mean(1, keepdims=True)
     other = rankdata(target)
@@ -96,7 +98,7 @@ def _rows(
     return rows
 
 
-def _column(record: Record, metric: str) -> Floats:
+def _column(record: Record, metric: str) -> _Floats:
     return np.array(list(record.metric(metric).values()))
 
 
@@ -163,7 +165,7 @@ def _work(given: argparse.Namespace) -> None:
         if isinstance(answer, str):
             raise BenchError(f"{variant.title}: {answer}")
         records[variant.key] = answer
-    truth = cells.load(compose.composed(["dataset=synthetic", *given.overrides])).truth
+    truth = cells.load_ratings(compose.composed(["dataset=synthetic", *given.overrides])).truth
     assert truth is not None
     strength = truth.selection_strength.astype(float)
     rates = {each.name: records[each.key].arrays().get("user_alpha") for each in study.variants}

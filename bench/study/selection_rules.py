@@ -64,7 +64,7 @@ def merits_of(data_seed: int, seeds: int, overrides: Sequence[str]) -> Merits:
     """Validation and test AUC of all points and seeds, (P, S)."""
     words = ["dataset=synthetic", f"dataset.data_seed={data_seed}", "sweep=none", f"seeds={seeds}", *_GRID]
     config = compose.composed([*words, *overrides])
-    cell = cells.prepare(config, cells.load(config))
+    cell = cells.prepare(config, cells.load_ratings(config))
     members = [Member(p, seed, point) for p, point in enumerate(cell.points) for seed in range(seeds)]
     trained = Trainer(cell).train(members, True, lambda n: None)
 

@@ -138,7 +138,7 @@ def trained(
 def _numbered(place: int, variant: Variant, overrides: Sequence[str], store: str) -> tuple[int, Record | str]:
     """One variant in a worker process: its place and what came, which may be a sentence."""
     try:
-        return place, cells.record_of((*variant.overrides, *overrides), folder=store)
+        return place, cells.find_or_train((*variant.overrides, *overrides), folder=store)
     except BenchError as error:
         return place, str(error)
 

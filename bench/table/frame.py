@@ -93,7 +93,8 @@ class Repeated:
 class Frame:
     """The whole table. lines: in the CSV's order. comparisons, users: of what a protocol counts.
 
-    tuning: (protocol, data set) → by which stages its rows were swept (`bench.records.points.describe`).
+    tuning: (protocol, data set) → the stages that its rows were swept in
+    (`bench.records.points.stages_in_words`).
     both: of what a protocol counts, the lines trained here that are published, too.
     """
 
@@ -176,7 +177,7 @@ def load_frame(
         for protocol in manifest.protocols:
             for dataset in manifest.datasets:
                 swept = points.read_folder(sweeps / protocol / dataset.dataset)
-                frame.tuning[protocol, dataset.dataset] = points.describe(list(swept.values()))
+                frame.tuning[protocol, dataset.dataset] = points.stages_in_words(list(swept.values()))
     return frame
 
 

@@ -15,13 +15,13 @@ from scipy.stats import rankdata
 
 from bench.errors import BenchError
 
-Floats = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 
 _DECIMALS = 12  # differences that agree this far are equal; below it there is only rounding error
 _EXACT = 50  # differences; above it the normal approximation is off by less than 1e-3 and far faster
 
 
-def paired(ours: Mapping[int, float], reference: Mapping[int, float]) -> tuple[Floats, Floats]:
+def paired(ours: Mapping[int, float], reference: Mapping[int, float]) -> tuple[_Floats, _Floats]:
     """Two arrays in the order of the seeds, from two mappings seed → value.
 
     Raises:
@@ -107,7 +107,7 @@ def wilcoxon_normal(differences: ArrayLike) -> float:
 
 def paired_users(
     ours: Mapping[int, tuple[ArrayLike, ArrayLike]], reference: Mapping[int, tuple[ArrayLike, ArrayLike]]
-) -> Floats:
+) -> _Floats:
     """Each user's mean difference over the seeds that measured him.
 
     A seed's test ratings are the same for every method, so that within a seed the users are paired. One

@@ -87,7 +87,7 @@ def test_the_table_of_the_embedded_data_set_from_nothing(
     def never(*_: object) -> None:
         raise AssertionError("a cell was trained again")
 
-    monkeypatch.setattr(cells, "run", never)
+    monkeypatch.setattr(cells, "train_and_store", never)
     assert reproduce.main(command(tmp_path)) == 0
     assert [file.read_bytes() for file in files] == before
 
@@ -179,8 +179,10 @@ def test_a_row_of_ones_own_stands_beside_the_published_rows_and_nothing_else_is_
     published: Path, own_registry: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trained = []
-    really = cells.run
-    monkeypatch.setattr(cells, "run", lambda cell, *rest: trained.append(cell.method) or really(cell, *rest))
+    really = cells.train_and_store
+    monkeypatch.setattr(
+        cells, "train_and_store", lambda cell, *rest: trained.append(cell.method) or really(cell, *rest)
+    )
     before = contents(published / "published")
     extra = f"methods.extra=[{TOY}]"
     assert reproduce.main(only(published, "toy_method", extra)) == 0

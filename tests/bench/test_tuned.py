@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from bench import cell as cells
 from bench import compose, tuned
 from bench.compose import groups
-from bench.records.points import Points, plain
+from bench.records.points import Points, value_text
 
 SIZES = (
     *("dataset.n_users=50", "dataset.n_items=40", "dataset.ratings_per_user=10"),
@@ -46,8 +46,8 @@ def test_a_winner_is_written_and_found_again(
     compose.register()
     words = (*TINY, "method=ips", *SWEEP)
     config = compose.composed(words)
-    ratings = cells.load(config)
-    found = cells.run(cells.prepare(config, ratings, words), tmp_path / "runs")
+    ratings = cells.load_ratings(config)
+    found = cells.train_and_store(cells.prepare(config, ratings, words), tmp_path / "runs")
     # A sweep of a data set that is not as its file describes it is no sweep of that data set's.
     assert tuned.main(asked(tmp_path, compose.CONF, "--sweeps", str(tmp_path / "none"))) == 0
     assert "its dataset is not as conf/dataset has it" in capsys.readouterr().out
@@ -64,7 +64,7 @@ def test_a_winner_is_written_and_found_again(
     again = compose.composed([*TINY, "method=ips", "+tuned=own/table/synthetic/ips"])
     cell = cells.prepare(again, ratings)
     assert len(cell.points) == 1
-    record = cells.run(cell, tmp_path / "runs")
+    record = cells.train_and_store(cell, tmp_path / "runs")
     assert record.points == 4
     assert record.test == found.test
     # A cell that chose nothing is no sweep, so the winner stays.
@@ -88,7 +88,7 @@ def test_only_the_sweep_that_was_asked_for_is_written_and_a_published_point_stay
         (*TINY, "method=ips", *SWEEP[:1], "grid.weight_decay=[0.01]"),
     ):
         config = compose.composed(words)
-        cells.run(cells.prepare(config, cells.load(config), words), tmp_path / "runs")
+        cells.train_and_store(cells.prepare(config, cells.load_ratings(config), words), tmp_path / "runs")
     assert tuned.main(asked(tmp_path, conf)) == 0
     assert published.read_text() == "published\n"
     written = {file.relative_to(conf / "tuned").as_posix() for file in (conf / "tuned").rglob("*.yaml")}
@@ -130,7 +130,9 @@ def test_the_published_files_are_as_they_are_written() -> None:
         text = file.read_text(encoding="utf-8")
         document = OmegaConf.to_container(OmegaConf.load(file))
         head, _, tail = text.partition("method:\n")
-        assert tail == "".join(f"  {name}: {plain(value)}\n" for name, value in document["method"].items())
+        assert tail == "".join(
+            f"  {name}: {value_text(value)}\n" for name, value in document["method"].items()
+        )
         assert head.splitlines()[-2:] == [
             "sweep: {name: none, stages: []}",
             f"tuned_points: {document['tuned_points']}",
@@ -142,7 +144,9 @@ def test_a_winner_keeps_what_its_command_line_fixed(tmp_path: Path) -> None:
     compose.register()
     words = (*TINY, "method=mf", "method.loss=mse", "sweep=none", "grid.learning_rate=[0.01,0.1]")
     config = compose.composed(words)
-    record = cells.run(cells.prepare(config, cells.load(config), words), tmp_path / "runs")
+    record = cells.train_and_store(
+        cells.prepare(config, cells.load_ratings(config), words), tmp_path / "runs"
+    )
     assert tuned.given(record) == {"loss": "mse"}
     written = OmegaConf.create(tuned.configuration(record))
     assert written.method == {"loss": "mse", "learning_rate": record.selected["learning_rate"]}

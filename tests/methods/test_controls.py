@@ -21,7 +21,7 @@ def prepared(*overrides: str) -> Cell:
     """A cell of the generated data set."""
     compose.register()
     config = compose.composed(["dataset=synthetic", "sweep=none", *overrides])
-    return cells.prepare(config, cells.load(config))
+    return cells.prepare(config, cells.load_ratings(config))
 
 
 def trained(cell: Cell) -> list[Trained]:

@@ -34,7 +34,7 @@ def trajectory(key: str) -> dict[str, Any]:
     """The first 30 losses of each part and phase, the last phase's validation AUC, and test metrics."""
     compose.register()
     config = compose.composed([f"method={key}", *SETTINGS])
-    cell = cells.prepare(config, cells.load(config))
+    cell = cells.prepare(config, cells.load_ratings(config))
     torch.set_num_threads(1)
     (found,) = Trainer(cell).train([Member(0, 0, cell.points[0])], True, lambda n: None)
     losses = {

@@ -412,8 +412,8 @@ def test_a_record_keeps_whom_it_unlearned(key: str, tmp_path: Path) -> None:
     small = ("dataset.n_users=30", "dataset.n_items=20", "dataset.ratings_per_user=5", "seeds=2")
     given = [f"method={key}", "dataset=synthetic", "sweep=none", "engine.max_epochs=2", *small]
     config = compose.composed(given)
-    cell = cells.prepare(config, cells.load(config))
-    record = cells.run(cell, tmp_path)
+    cell = cells.prepare(config, cells.load_ratings(config))
+    record = cells.train_and_store(cell, tmp_path)
     arrays = store.read_arrays(tmp_path, cell.digest)
     names = ("alpha", "scale", "shift", "unbiased_loss", "has_unbiased", "n_observed")
     alpha, scale, shift, loss, has, n_observed = (arrays[f"user_{name}"] for name in names)

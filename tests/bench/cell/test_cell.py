@@ -27,12 +27,12 @@ TINY = (
 def prepared(*overrides: str) -> Cell:
     compose.register()
     config = compose.composed([*TINY, *overrides])
-    return cells.prepare(config, cells.load(config))
+    return cells.prepare(config, cells.load_ratings(config))
 
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
-    return cells.run(prepared("method=ips"), tmp_path_factory.mktemp("runs"))
+    return cells.train_and_store(prepared("method=ips"), tmp_path_factory.mktemp("runs"))
 
 
 def test_the_points_are_the_product_of_the_grid() -> None:
@@ -139,13 +139,13 @@ def _cpu() -> tuple[Any, Any]:
 def test_a_cell_whose_every_point_diverges_is_a_failure_and_no_record(tmp_path: Path) -> None:
     cell = prepared("grid.learning_rate=[1e30]")
     with pytest.raises(BenchError, match="every point diverged"):
-        cells.run(cell, tmp_path)
+        cells.train_and_store(cell, tmp_path)
     assert store.find(tmp_path, cell.digest) is None
     assert len(list((tmp_path / "failed").iterdir())) == 1
 
 
 def test_a_point_that_diverges_is_recorded_and_not_chosen(tmp_path: Path) -> None:
-    found = cells.run(prepared("grid.learning_rate=[1e30,0.05]"), tmp_path)
+    found = cells.train_and_store(prepared("grid.learning_rate=[1e30,0.05]"), tmp_path)
     assert found.selected["learning_rate"] == 0.05
     assert {(each["point"], each["seed"]) for each in found.diverged} == {(0, 0), (0, 1)}
     assert "evaluation" in found.diverged[0]["what"]

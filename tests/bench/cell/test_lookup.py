@@ -32,17 +32,17 @@ TINY = (
 def prepared(*overrides: str) -> Cell:
     compose.register()
     config = compose.composed([*TINY, *overrides])
-    return cells.prepare(config, cells.load(config))
+    return cells.prepare(config, cells.load_ratings(config))
 
 
 def record_of(runs: Path, *overrides: str) -> tuple[Record, list[str]]:
     said: list[str] = []
-    return cells.record_of([*TINY, *overrides], runs, report=said.append), said
+    return cells.find_or_train([*TINY, *overrides], runs, report=said.append), said
 
 
 def test_a_record_of_a_real_run_comes_back_as_it_was_made(tmp_path: Path) -> None:
     cell = prepared("method=ips", "grid.clip=[5,10]")
-    made = cells.run(cell, tmp_path)
+    made = cells.train_and_store(cell, tmp_path)
     assert read_record(tmp_path, cell.digest) == made
     assert type(made).from_json(made.to_json(), made.digest) == made
     # As a document, it is the one that is on the disk.
@@ -74,7 +74,7 @@ def test_kept_stacks_come_back_to_the_last_bit(tmp_path: Path) -> None:
 
 def test_the_users_true_selection_strength_is_in_the_arrays(tmp_path: Path) -> None:
     cell = prepared("method=mf")
-    kappa = cells.run(cell, tmp_path).arrays()["user_kappa"]
+    kappa = cells.train_and_store(cell, tmp_path).arrays()["user_kappa"]
     assert cell.ratings.truth is not None
     np.testing.assert_array_equal(kappa, np.tile(cell.ratings.truth.selection_strength, (2, 1)))
     assert np.ptp(kappa) > 0
@@ -182,8 +182,8 @@ def test_a_wrong_override_is_one_sentence(tmp_path: Path) -> None:
 def test_ratings_are_read_once_in_a_process() -> None:
     compose.register()
     one, other = (compose.composed([*TINY, f"seeds={n}"]) for n in (2, 3))
-    assert cells.load(one) is cells.load(other)
-    assert cells.load(compose.composed([*TINY, "dataset.data_seed=5"])) is not cells.load(one)
+    assert cells.load_ratings(one) is cells.load_ratings(other)
+    assert cells.load_ratings(compose.composed([*TINY, "dataset.data_seed=5"])) is not cells.load_ratings(one)
 
 
 # --- From Python ------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ STAGED = (
 def prepared(*overrides: str) -> Cell:
     compose.register()
     config = compose.composed([*TINY, *overrides])
-    return cells.prepare(config, cells.load(config))
+    return cells.prepare(config, cells.load_ratings(config))
 
 
 def plan(stages: Sequence[StageConfig], **lists: dict[str, list[Any]]) -> sweep.Plan:
@@ -151,7 +151,7 @@ def comparable(record: Record) -> Record:
 
 def test_a_staged_sweep_keeps_every_training_and_confirms_the_best(tmp_path: Path) -> None:
     cell = prepared(*STAGED, "method=eib")
-    record = cells.run(cell, tmp_path)
+    record = cells.train_and_store(cell, tmp_path)
     arrays = store.read_arrays(tmp_path, cell.digest)
     assert [stage.tried for stage in record.plan] == [6, 5, 2, 3]
     assert record.points == len(record.tried) == 13
@@ -180,7 +180,7 @@ def test_a_run_that_was_stopped_goes_on_with_the_stacks_it_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     cell = prepared(*STAGED, "method=mf")
-    whole = cells.run(cell, tmp_path / "whole")
+    whole = cells.train_and_store(cell, tmp_path / "whole")
     trained: list[int] = []
     training = Trainer._train_stack
 
@@ -192,10 +192,10 @@ def test_a_run_that_was_stopped_goes_on_with_the_stacks_it_has(
 
     monkeypatch.setattr(Trainer, "_train_stack", counted)
     with pytest.raises(_Killed):
-        cells.run(cell, tmp_path / "stopped")
+        cells.train_and_store(cell, tmp_path / "stopped")
     trained.clear()
     after = 10**6
-    record = cells.run(cell, tmp_path / "stopped")
+    record = cells.train_and_store(cell, tmp_path / "stopped")
     assert comparable(record) == comparable(whole)
     kept = len(list((tmp_path / "whole" / "groups").iterdir()))
     assert 0 < len(trained) < kept
@@ -208,26 +208,28 @@ def test_a_damaged_stack_is_told_and_trained_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cell = prepared(*STAGED, "method=mf")
-    whole = cells.run(cell, tmp_path)
+    whole = cells.train_and_store(cell, tmp_path)
     groups = sorted((tmp_path / "groups").glob("*/arrays.npz"))
     content = bytearray(groups[0].read_bytes())
     content[len(content) // 2] ^= 1
     groups[0].write_bytes(content)
     (groups[1].parent / "record.json").write_text("{")
     (tmp_path / cell.digest / "record.json").unlink()
-    assert comparable(cells.run(cell, tmp_path)) == comparable(whole)
+    assert comparable(cells.train_and_store(cell, tmp_path)) == comparable(whole)
     said = capsys.readouterr().err
     assert str(groups[0]) in said and str(groups[1].parent) in said
 
 
 def test_shares_of_a_stage_add_up_to_the_whole(tmp_path: Path) -> None:
-    whole = cells.run(prepared(*STAGED, "method=mf"), tmp_path / "whole")
+    whole = cells.train_and_store(prepared(*STAGED, "method=mf"), tmp_path / "whole")
     for place in range(2):
         with pytest.raises(Sliced, match=f"Share {place} of 2 of stage shared"):
-            cells.run(prepared(*STAGED, "sweep.slices=2", f"sweep.slice={place}"), tmp_path / "shares")
+            cells.train_and_store(
+                prepared(*STAGED, "sweep.slices=2", f"sweep.slice={place}"), tmp_path / "shares"
+            )
     cell = prepared(*STAGED, "method=mf")
     assert len(list((tmp_path / "shares" / "groups").iterdir())) == 2  # two batch sizes
-    assert comparable(cells.run(cell, tmp_path / "shares")) == comparable(whole)
+    assert comparable(cells.train_and_store(cell, tmp_path / "shares")) == comparable(whole)
     with pytest.raises(BenchError, match=r"sweep\.slice=2 is too large"):
         prepared(*STAGED, "sweep.slices=2", "sweep.slice=2")
 
@@ -235,7 +237,7 @@ def test_shares_of_a_stage_add_up_to_the_whole(tmp_path: Path) -> None:
 def test_progress_counts_up_to_what_was_planned(tmp_path: Path) -> None:
     told: list[tuple[int, int, str, float | None]] = []
     cell = prepared(*STAGED, "method=mf")
-    cells.run(cell, tmp_path, lambda *state: told.append(state))
+    cells.train_and_store(cell, tmp_path, lambda *state: told.append(state))
     done = [each[0] for each in told]
     assert done == sorted(done)
     assert told[-1][0] == told[-1][1] <= cells.trainings(cell)

@@ -237,7 +237,7 @@ def test_a_second_run_trains_nothing_and_a_bad_record_is_trained_again(
     (file,) = (tmp_path / "results" / "runs").glob("*/record.json")
     stamp, text = file.stat().st_mtime_ns, file.read_text()
     with monkeypatch.context() as patch:
-        patch.setattr(cells, "run", lambda *_: pytest.fail("it is trained again"))
+        patch.setattr(cells, "train_and_store", lambda *_: pytest.fail("it is trained again"))
         status, out, error = bench(*TINY)
     assert (status, error) == (0, "") and "from its record" in out
     assert "no field" in refusal(bench(*TINY, "method.clip=1"))
@@ -296,7 +296,7 @@ def test_no_memory_is_one_sentence_and_a_bug_is_none(bench: Bench, monkeypatch: 
         def run(*_: object) -> None:
             raise with_
 
-        monkeypatch.setattr(cells, "run", run)
+        monkeypatch.setattr(cells, "train_and_store", run)
 
     for error in (
         MemoryError(),

@@ -286,11 +286,11 @@ def test_a_launcher_that_cannot_be_meant(words: tuple[str, ...], said: str) -> N
 )
 def test_what_submitit_says_becomes_one_sentence(name: str, text: str, said: str) -> None:
     errors = pytest.importorskip("submitit.core.utils")
-    with pytest.raises(BenchError) as raised, launchers.one_sentence():
+    with pytest.raises(BenchError) as raised, launchers.job_errors():
         raise getattr(errors, name)(text)
     assert str(raised.value).startswith(said) and "\n" not in str(raised.value)
 
 
 def test_a_bug_is_not_taken_for_a_dead_job() -> None:
-    with pytest.raises(RuntimeError, match="shapes"), launchers.one_sentence():
+    with pytest.raises(RuntimeError, match="shapes"), launchers.job_errors():
         raise RuntimeError("shapes do not match")

@@ -33,7 +33,7 @@ def composed(*overrides: str) -> Config:
 def points(*overrides: str) -> dict[str, list[object]]:
     """The lists that a cell is swept over, of all stages."""
     config = composed(*TINY, *overrides)
-    plan = cells.prepare(config, cells.load(config)).plan
+    plan = cells.prepare(config, cells.load_ratings(config)).plan
     return {name: values for stage in plan.stages for name, values in stage.lists.items()}
 
 
@@ -113,7 +113,7 @@ def test_a_field_may_be_given_both_a_start_and_the_files_list_anew() -> None:
 
 def test_the_given_value_is_the_one_that_is_trained_with() -> None:
     config = composed(*TINY, "method=kdcrec", "method.alpha=0.3", "method.weight_decay=0.5")
-    cell = cells.prepare(config, cells.load(config))
+    cell = cells.prepare(config, cells.load_ratings(config))
     assert {(point.alpha, point.weight_decay) for point in cell.points} == {(0.3, 0.5)}  # type: ignore[attr-defined]
     assert len(cell.points) == 2
 

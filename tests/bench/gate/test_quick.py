@@ -184,14 +184,14 @@ def test_an_update_says_what_changed(
 def test_a_cell_that_fails_is_gone(
     status: Callable[..., int], baseline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    really = cells.run
+    really = cells.train_and_store
 
     def run(cell: cells.Cell, *rest: object) -> object:
         if cell.method == "ips":
             raise BenchError("It diverged.")
         return really(cell, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(cells, "run", run)
+    monkeypatch.setattr(cells, "train_and_store", run)
     assert status("--json") == 1
     found = compare_files(baseline, tmp_path / "new.csv", strict=True).failing
     assert {(each.key[2], each.verdict) for each in found} == {("ips", "gone")}

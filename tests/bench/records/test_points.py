@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bench.cell.plan import Stage
 from bench.errors import BenchError
 from bench.files import CHECKOUT
-from bench.records.points import AFTER, BEFORE, Point, Points, Training, describe, plain, typed
+from bench.records.points import AFTER, BEFORE, Point, Points, Training, stages_in_words, typed, value_text
 
 SWEEPS = sorted((CHECKOUT / "results").rglob("sweep/*/*/*.csv"))
 
@@ -80,8 +80,8 @@ def test_a_point_is_the_mean_of_its_seeds_by_what_selects() -> None:
 
 def test_a_sweep_is_described_by_its_stages() -> None:
     sized = Points(("embedding_size",), (training((8,), 0, 0.7), training((16,), 0, 0.7)))
-    assert describe([SMALL, sized]) == "shared 2–3 × 2, confirm 1 × 3; embedding sizes 8, 16"
-    assert describe([]) == ""
+    assert stages_in_words([SMALL, sized]) == "shared 2–3 × 2, confirm 1 × 3; embedding sizes 8, 16"
+    assert stages_in_words([]) == ""
 
 
 @given(
@@ -94,7 +94,7 @@ def test_a_sweep_is_described_by_its_stages() -> None:
     )
 )
 def test_a_value_survives_its_text(value: object) -> None:
-    assert typed(plain(value)) == value
+    assert typed(value_text(value)) == value
 
 
 @pytest.mark.parametrize(
