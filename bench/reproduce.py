@@ -130,25 +130,25 @@ def look_up_all(plan: TablePlan, runs: Path) -> Listing:
     Raises:
         BenchError: an override is wrong.
     """
-    found = Listing()
+    listing = Listing()
     anything = any(True for _ in store.digests(runs))
     for protocol in plan.protocols:
         for dataset in plan.datasets:
-            why, seeds = _absent(plan, protocol, dataset, found)
+            why, seeds = _absent(plan, protocol, dataset, listing)
             for method in plan.rows:
                 task = _task(plan, (protocol, dataset, method))
-                found.cells[task.key] = Listed(None, why)
+                listing.cells[task.key] = Listed(None, why)
                 if why is not None:
                     continue
                 answer = look_up(task) if anything else None
                 if isinstance(answer, CellAnswer):
-                    found.enter(task, answer)
+                    listing.enter(task, answer)
                     continue
-                found.waiting.append(task)
-                found.trainings.append(seeds if answer is None else cells.trainings(answer))
+                listing.waiting.append(task)
+                listing.trainings.append(seeds if answer is None else cells.trainings(answer))
                 reason = "" if answer is None else cells.reason(answer, runs)
-                found.reasons += [reason] if reason else []
-    return found
+                listing.reasons += [reason] if reason else []
+    return listing
 
 
 def look_up(task: Task) -> CellAnswer | cells.Cell:
@@ -185,13 +185,13 @@ def train_cell(task: Task, tell: Teller) -> CellAnswer:
     return CellAnswer(cell.digest)
 
 
-def _absent(plan: TablePlan, protocol: str, dataset: str, found: Listing) -> tuple[str | None, int]:
+def _absent(plan: TablePlan, protocol: str, dataset: str, listing: Listing) -> tuple[str | None, int]:
     """Why a protocol has no cells on a data set, if it has none; and the seeds of each."""
     config = compose.composed(_overrides(plan, protocol, dataset, REFERENCE))
     try:
         cells.load_ratings(config)
     except MissingData as error:
-        found.absent[config.dataset.title] = str(error)
+        listing.absent[config.dataset.title] = str(error)
         return _anywhere(str(error), Path(config.data_dir)), config.seeds
     first = plan.protocols[0]
     if protocol != first:
@@ -213,8 +213,8 @@ def _task(plan: TablePlan, key: CellKey) -> Task:
 
 def _overrides(plan: TablePlan, protocol: str, dataset: str, method: str) -> tuple[str, ...]:
     groups = [f"protocol={protocol}", f"dataset={dataset}", f"method={method}"]
-    found = tuned.places(method, dataset, (protocol, *PROTOCOLS))
-    choice = f"+tuned={found[0]}" if found else f"sweep={_untuned_sweep(dataset)}"
+    points = tuned.tuned_names(method, dataset, (protocol, *PROTOCOLS))
+    choice = f"+tuned={points[0]}" if points else f"sweep={_untuned_sweep(dataset)}"
     told = any(word.lstrip("+").startswith(("seeds=", "profile=")) for word in plan.overrides)
     seeds = [f"seeds={SEEDS[dataset]}"] if dataset in SEEDS and not told else []
     return (*groups, choice, *seeds, *plan.overrides)
@@ -225,7 +225,7 @@ def _untuned_sweep(dataset: str) -> str:
     return compose.composed([f"dataset={dataset}"]).dataset.untuned_sweep
 
 
-def remember(plan: TablePlan, folder: Path, found: Listing) -> None:
+def remember(plan: TablePlan, folder: Path, listing: Listing) -> None:
     """Enters cells that an earlier command has listed, if their records still are what this one would train.
 
     So that a table of one row of one's own does not forget what else was trained here.
@@ -235,19 +235,19 @@ def remember(plan: TablePlan, folder: Path, found: Listing) -> None:
     for key, listed in TableManifest.read(folder).cells.items():
         protocol, dataset, method = key
         known = protocol in PROTOCOLS and dataset in data.names() and method in methods.names()
-        if key in found.cells or listed.digest is None or not known:
+        if key in listing.cells or listed.digest is None or not known:
             continue
         answer = look_up(_task(plan, key))
         if isinstance(answer, CellAnswer) and answer.digest is not None:
-            found.cells[key] = Listed(answer.digest)
+            listing.cells[key] = Listed(answer.digest)
 
 
 # --- The list of cells --------------------------------------------------------------------------------
 
 
-def manifest(plan: TablePlan, found: Listing) -> TableManifest:
+def manifest(plan: TablePlan, listing: Listing) -> TableManifest:
     """The list of what is there, as `bench.table` takes it."""
-    keys = found.cells
+    keys = listing.cells
     described = []
     for name in _ordered(DATASETS, (key[1] for key in keys)):
         config = compose.composed(_overrides(plan, plan.protocols[0], name, REFERENCE)).dataset
@@ -257,7 +257,7 @@ def manifest(plan: TablePlan, found: Listing) -> TableManifest:
         datasets=described,
         rows=[_row(key) for key in _ordered(methods.names(), (key[2] for key in keys))],
         reference=REFERENCE,
-        cells=found.cells,
+        cells=listing.cells,
     )
 
 
@@ -289,23 +289,23 @@ def _ordered(order: Sequence[str], found: Iterable[str]) -> list[str]:
 # --- In the terminal ----------------------------------------------------------------------------------
 
 
-def expected_seconds(found: Listing, published: Frame | None) -> list[float]:
+def expected_seconds(listing: Listing, published: Frame | None) -> list[float]:
     """What each waiting cell took where it was published, for as many seeds as here; 0 of other rows."""
     known: dict[CellKey, float] = {}
     for line in published.lines if published else ():
         seconds = line.cell.provenance.get("training_seconds", "")
         if line.values and seconds:
             known[line.protocol, line.dataset.dataset, line.row.method] = float(seconds) / len(line.values)
-    return [known.get(task.key, 0.0) * n for task, n in zip(found.waiting, found.trainings, strict=True)]
+    return [known.get(task.key, 0.0) * n for task, n in zip(listing.waiting, listing.trainings, strict=True)]
 
 
-def announce(found: Listing, seconds: Sequence[float], jobs: int) -> None:
+def announce(listing: Listing, seconds: Sequence[float], jobs: int) -> None:
     """Says what is going to be trained, and for how long."""
-    for reason in found.reasons[:_NAMED]:
+    for reason in listing.reasons[:_NAMED]:
         _tell(reason)
-    if len(found.reasons) > _NAMED:
-        _tell(f"So are {len(found.reasons) - _NAMED} more.")
-    n, known = len(found.waiting), [each for each in seconds if each]
+    if len(listing.reasons) > _NAMED:
+        _tell(f"So are {len(listing.reasons) - _NAMED} more.")
+    n, known = len(listing.waiting), [each for each in seconds if each]
     text = f"{_cells(n)} to be trained, {min(jobs, n)} at a time"
     if known:
         mean = sum(known) / len(known)
@@ -314,7 +314,7 @@ def announce(found: Listing, seconds: Sequence[float], jobs: int) -> None:
     _tell(f"{text}.")
 
 
-def conclusion(frame: Frame, found: Listing) -> list[str]:
+def conclusion(frame: Frame, listing: Listing) -> list[str]:
     """What was trained here, how far it agrees with what is published, and what is missing."""
     cells_ = {(line.protocol, line.dataset, line.row.method): line.cell for line in frame.lines}
     here = Counter(key[1].title for key, cell in cells_.items() if cell.origin == HERE)
@@ -324,9 +324,9 @@ def conclusion(frame: Frame, found: Listing) -> list[str]:
     sentences = [f"{n} of {whole} cells were trained here{f' ({where})' if where else ''}{others}."]
     if n:
         sentences.append(agreement(frame))
-    sentences += [f"{title} is not here: {why}" for title, why in found.absent.items()]
-    if found.failures:
-        sentences.append(f"{_cells(len(found.failures))} failed; their sentences stand above.")
+    sentences += [f"{title} is not here: {why}" for title, why in listing.absent.items()]
+    if listing.failures:
+        sentences.append(f"{_cells(len(listing.failures))} failed; their sentences stand above.")
     return sentences
 
 
@@ -371,28 +371,28 @@ def reproduce(plan: TablePlan, jobs: int, brief: bool = False) -> int:
     cells.clean_runs(runs)
     known = (results / PUBLISHED_FOLDER / FILE).is_file()
     published = load_results(results, published=True) if known else None
-    found = look_up_all(plan, runs)
-    remember(plan, folder, found)
-    if found.waiting:
+    listing = look_up_all(plan, runs)
+    remember(plan, folder, listing)
+    if listing.waiting:
         jobs = jobs or (1 if device_of(some.engine).type == "cuda" else joblib.cpu_count())
-        seconds = expected_seconds(found, published)
+        seconds = expected_seconds(listing, published)
         if published is not None and not brief:
             _show(published)
-        announce(found, seconds, jobs)
-        tasks = found.waiting
-        for place, answer in train_all(train_cell, tasks, found.trainings, seconds, min(jobs, len(tasks))):
-            found.enter(tasks[place], answer)
+        announce(listing, seconds, jobs)
+        tasks = listing.waiting
+        for place, answer in train_all(train_cell, tasks, listing.trainings, seconds, min(jobs, len(tasks))):
+            listing.enter(tasks[place], answer)
             if answer.failed:
                 tqdm.write(answer.failed, file=sys.stderr)
-    manifest(plan, found).write(folder)
+    manifest(plan, listing).write(folder)
     frame = load_results(results)
     write_all(folder, {**files(frame), **page_files(frame, results)})
     if not brief:
         _show(frame)
-    for sentence in conclusion(frame, found):
+    for sentence in conclusion(frame, listing):
         _tell(sentence)
     _tell(f"The table, its page and every number: {folder / 'index.html'} and the files beside it.")
-    return 1 if found.failures else 0
+    return 1 if listing.failures else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

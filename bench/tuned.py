@@ -121,12 +121,15 @@ def configuration(record: Record) -> str:
         "sweep: {name: none, stages: []}",
         f"tuned_points: {len(record.tried)}",
         "method:",
-        *(f"  {name}: {value_text(value)}" for name, value in (given(record) | record.selected).items()),
+        *(
+            f"  {name}: {value_text(value)}"
+            for name, value in (fixed_fields(record) | record.selected).items()
+        ),
     ]
     return "\n".join(lines) + "\n"
 
 
-def given(record: Record) -> dict[str, Any]:
+def fixed_fields(record: Record) -> dict[str, Any]:
     """The method's fields that a sweep left alone at another value than the files of `conf/` give them.
 
     They came with its command line (`method.loss=mse`, `+tuned=...`), and the winner is none without them.
@@ -164,8 +167,8 @@ def gaps(record: Record) -> list[str]:
     return found
 
 
-def places(method: str, dataset: str, protocols: Sequence[str], conf: Path = TUNED) -> list[str]:
-    """Where the tuned point of a cell may stand, as `+tuned=` takes it, the first that is there counting.
+def tuned_names(method: str, dataset: str, protocols: Sequence[str], conf: Path = TUNED) -> list[str]:
+    """The tuned points of a cell that are there, as `+tuned=` takes them; the first counts.
 
     A published point comes before one of one's own, and for each the protocols in their order.
     """

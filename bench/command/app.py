@@ -57,11 +57,11 @@ class App:
         job = HydraConfig.get()
         self._many = job.mode == RunMode.MULTIRUN
         self._n_cells += 1
-        place = self._whole.place(job.job.num + 1 if self._many else 0)
+        position = self._whole.position(job.job.num + 1 if self._many else 0)
         try:
             task = job.overrides.task
             with machine_errors():
-                run_one(compose.resolved(config, task), task, place)
+                run_one(compose.resolved(config, task), task, position)
                 if self._home == launchers.PROCESS:
                     self._whole.tell(self._n_cells)
         except Sliced as done:
@@ -96,8 +96,8 @@ def machine_errors() -> Iterator[None]:
     except BenchError:
         raise
     except OSError as error:
-        place = error.filename or "A file"
-        raise BenchError(f"{place} cannot be used: {error.strerror or error}.") from error
+        file = error.filename or "A file"
+        raise BenchError(f"{file} cannot be used: {error.strerror or error}.") from error
     except (MemoryError, RuntimeError) as error:
         # PyTorch's own: OutOfMemoryError on a GPU, a RuntimeError on a CPU.
         known = re.search(r"allocate memory|not enough memory|out of memory", str(error))
@@ -110,12 +110,12 @@ def machine_errors() -> Iterator[None]:
         ) from error
 
 
-def run_one(config: Config, words: Sequence[str] = (), place: str = "") -> None:
+def run_one(config: Config, words: Sequence[str] = (), position: str = "") -> None:
     """Trains a cell unless its record is there, and prints what was selected and scored.
 
     Args:
         words: of the command line, for the record.
-        place: of the cell among those of a multirun, for the terminal: "3 of 13".
+        position: of the cell among those of a multirun, for the terminal: "3 of 13".
 
     Raises:
         BenchError: see `bench.cell`.
@@ -131,7 +131,7 @@ def run_one(config: Config, words: Sequence[str] = (), place: str = "") -> None:
         if why:
             print(why, flush=True)
         if len(cell.plan.stages) > 1:
-            print(f"{place}{': ' if place else ''}{name}: {cells.describe(cell)}", flush=True)
+            print(f"{position}{': ' if position else ''}{name}: {cells.describe(cell)}", flush=True)
         with Bar(name) as bar:
             record = cells.train_and_store(cell, runs, bar)
     else:

@@ -135,9 +135,9 @@ class _Line:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def finished(self, place: int) -> None:
+    def finished(self, index: int) -> None:
         """A cell is done, or has failed."""
-        self._finished[place] = True
+        self._finished[index] = True
         self._show()
 
     def text(self) -> str:

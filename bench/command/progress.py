@@ -98,8 +98,8 @@ class Overview:
                 flush=True,
             )
 
-    def place(self, cell: int) -> str:
-        """Of a cell, from 1, among all."""
+    def position(self, cell: int) -> str:
+        """A cell's number among all, both from 1: "3 of 13"; "" of a short multirun."""
         return f"{cell} of {len(self._trainings)}" if self._trainings else ""
 
     def tell(self, cell: int) -> None:

@@ -161,20 +161,20 @@ def forest(frame: Frame, compared: Sequence[SeedComparison]) -> Figure:
     return figure
 
 
-def curves(frame: Frame, found: CurveBlock) -> Figure:
+def curves(frame: Frame, drawn: CurveBlock) -> Figure:
     """Validation AUC of every seed up to where it stopped, a panel for each row."""
-    cells = found.block.cells
+    cells = drawn.block.cells
     figure, axes = _grid(len(cells), 4, 2.1, 1.5)
     for axis, cell in zip(axes, cells, strict=False):
         for curve in cell.traces.curves:
             axis.plot(curve.steps, curve.auc, color=BLUE, linewidth=0.6, alpha=0.45)
             axis.plot(curve.kept_step, curve.kept_auc, "o", color=BLUE, markersize=2)
-        if found.reference is not None:
-            axis.axhline(found.reference, color=ORANGE, linestyle="--", linewidth=1)
-        axis.set_title(f"{cell.line.row.title} {found.kept[cell.digest]:.3f}", fontsize=9)
-        axis.set_ylim(found.low, found.high)
+        if drawn.reference is not None:
+            axis.axhline(drawn.reference, color=ORANGE, linestyle="--", linewidth=1)
+        axis.set_title(f"{cell.line.row.title} {drawn.kept[cell.digest]:.3f}", fontsize=9)
+        axis.set_ylim(drawn.low, drawn.high)
     figure.suptitle(
-        f"{found.block.title}: validation AUC of each seed by step; dots and number: what was kept; "
+        f"{drawn.block.title}: validation AUC of each seed by step; dots and number: what was kept; "
         f"dashed: the same of {frame.title(frame.manifest.reference)}",
         fontsize=10,
     )

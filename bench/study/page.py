@@ -18,18 +18,18 @@ _LIMIT = 0.05  # of Holm's p, for a mark
 def study_page(
     study: Study,
     records: Mapping[VariantKey, Record],
-    found: StudyResult,
+    result: StudyResult,
     missing: Mapping[VariantKey, str],
 ) -> str:
     """The page. missing: why a variant has no record."""
     some = next(iter(records.values()))
     parts = [f"# {study.title}", study.text.strip()]
     if study.pairs:
-        parts.append(_pairs(study, records, found, missing))
+        parts.append(_pairs(study, records, result, missing))
     else:
         for group in study.groups:
             parts += [f"## {group}"] if group else []
-            parts.append(_group(study, group, records, found, missing))
+            parts.append(_group(study, group, records, result, missing))
     budgets = sorted({record.points for record in records.values()})
     rules = {record.selection for record in records.values()}
     chosen = "" if "oracle_test" in rules else ", selected on validation"
@@ -47,12 +47,12 @@ def _group(
     study: Study,
     group: str,
     records: Mapping[VariantKey, Record],
-    found: StudyResult,
+    result: StudyResult,
     missing: Mapping[VariantKey, str],
 ) -> str:
     """The table of a group: a line for each variant."""
-    differences = _by_place(found)
-    chosen = {(each.group, each.variant): each for each in found.variants}
+    differences = _by_place(result)
+    chosen = {(each.group, each.variant): each for each in result.variants}
     metrics = metrics_of(records)
     rows = []
     for each in study.variants:
@@ -77,13 +77,13 @@ def _group(
 def _pairs(
     study: Study,
     records: Mapping[VariantKey, Record],
-    found: StudyResult,
+    result: StudyResult,
     missing: Mapping[VariantKey, str],
 ) -> str:
     """The table of a study of pairs: a line for each group."""
     base = study.against[0]
     other = next(name for name in study.titles if name != base)
-    differences = _by_place(found)
+    differences = _by_place(result)
     metrics = metrics_of(records)
     rows = []
     for group in study.groups:
@@ -99,8 +99,8 @@ def _pairs(
     return tabulate(rows, header, tablefmt="github", disable_numparse=True)
 
 
-def _by_place(found: StudyResult) -> dict[tuple[str, str, str, str], Difference]:
-    return {(each.group, each.variant, each.against, each.metric): each for each in found.differences}
+def _by_place(result: StudyResult) -> dict[tuple[str, str, str, str], Difference]:
+    return {(each.group, each.variant, each.against, each.metric): each for each in result.differences}
 
 
 def _fixed(value: float | None) -> str:

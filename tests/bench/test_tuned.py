@@ -113,7 +113,7 @@ def test_a_published_point_comes_before_one_of_ones_own(tmp_path: Path) -> None:
         for name in names:
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / f"{name}.yaml").touch()
-        return tuned.places("mf", "coat", ("text", "table"), tmp_path)
+        return tuned.tuned_names("mf", "coat", ("text", "table"), tmp_path)
 
     assert put() == []
     assert put("own/table/coat/mf") == ["own/table/coat/mf"]
@@ -147,8 +147,8 @@ def test_a_winner_keeps_what_its_command_line_fixed(tmp_path: Path) -> None:
     record = cells.train_and_store(
         cells.prepare(config, cells.load_ratings(config), words), tmp_path / "runs"
     )
-    assert tuned.given(record) == {"loss": "mse"}
+    assert tuned.fixed_fields(record) == {"loss": "mse"}
     written = OmegaConf.create(tuned.configuration(record))
     assert written.method == {"loss": "mse", "learning_rate": record.selected["learning_rate"]}
     record.method["name"] = "method_of_an_extra_file"
-    assert tuned.given(record) == {}
+    assert tuned.fixed_fields(record) == {}
