@@ -110,6 +110,7 @@ def configuration(record: Record) -> str:
     """The YAML of a winner; it holds for the whole configuration, so that it can set the sweep too."""
     stages = ", ".join(f"{stage.name} {stage.tried} × {stage.seeds} seeds" for stage in record.plan)
     mean = sum(record.validation.auc) / len(record.validation.auc)
+    fields = fixed_fields(record) | record.selected
     lines = [
         "# @package _global_",
         f"# Mean validation AUC {mean:.4f} over {len(record.seeds)} seeds; the first of "
@@ -121,10 +122,7 @@ def configuration(record: Record) -> str:
         "sweep: {name: none, stages: []}",
         f"tuned_points: {len(record.tried)}",
         "method:",
-        *(
-            f"  {name}: {value_text(value)}"
-            for name, value in (fixed_fields(record) | record.selected).items()
-        ),
+        *(f"  {name}: {value_text(value)}" for name, value in fields.items()),
     ]
     return "\n".join(lines) + "\n"
 
