@@ -92,7 +92,7 @@ def fingerprint(entries: dict[str, Path], method: str, dataset: str) -> str:
         BenchError: a file of it cannot be read or parsed, or was changed since this process loaded it.
     """
     code, roles = _code(method), _roles(entries, method, dataset)
-    loaded.check(code.closure(roles.values()))
+    loaded.require_unchanged(code.closure(roles.values()))
     return code.fingerprint(roles)
 
 

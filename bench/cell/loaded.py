@@ -49,7 +49,7 @@ def _is_library(path: Path) -> bool:
     return any(path.is_relative_to(library) for library in _LIBRARIES)
 
 
-def check(files: Iterable[Path]) -> None:
+def require_unchanged(files: Iterable[Path]) -> None:
     """Refuses files that compute something else by now than what is loaded.
 
     Raises:

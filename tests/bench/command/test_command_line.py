@@ -19,6 +19,7 @@ from bench import __main__ as command_line
 from bench import cell as cells
 from bench.command import progress
 from bench.errors import BenchError
+from tests.bench.command.stderr import of_command
 
 ROOT = Path(bench.__file__).parents[1]
 SHORT = (
@@ -47,7 +48,7 @@ def bench(
         monkeypatch.setattr(sys, "argv", ["bench", *arguments, f"results={tmp_path / 'results'}"])
         status = command_line.main()
         said = capsys.readouterr()
-        return status, said.out, said.err
+        return status, said.out, of_command(said.err)
 
     return run
 

@@ -21,6 +21,7 @@ import bench
 from bench.command import launchers
 from bench.errors import BenchError
 from bench.records import store
+from tests.bench.command.stderr import of_command
 
 ROOT = Path(bench.__file__).parents[1]
 TINY = (
@@ -90,7 +91,7 @@ def run(results: Path, *arguments: str, **environment: str) -> Done:
     for file in (results / "runs").glob("*/record.json"):
         record = json.loads(file.read_text())["record"]
         found[record["method"]["name"]] = (file.parent.name, record)
-    return Done(process.returncode, out, error, found, results)
+    return Done(process.returncode, out, of_command(error), found, results)
 
 
 # --- What a sweep leaves ------------------------------------------------------------------------------
