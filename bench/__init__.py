@@ -49,7 +49,6 @@ def run(overrides: Sequence[str]) -> Record:
         >>> import bench
         >>> record = bench.run(["method=ips", "dataset=coat", "seeds=3"])  # doctest: +SKIP
         >>> record.metric("ndcg")  # seed → NDCG@5 on the test ratings  # doctest: +SKIP
-        {0: 0.61, 1: 0.62, 2: 0.60}
         >>> steps, auc = record.curves()  # (E,) and (3, E): validation AUC  # doctest: +SKIP
 
     Args:
