@@ -7,6 +7,8 @@ ARGS ?=
 TEST_JOBS ?= 2
 DEVICE ?= cpu
 STUDY ?= ultd
+# Where studies and measurements of one's own stand, beside the committed ones. PUBLISH=1, for maintainers: in their place.
+OWN := $(if $(PUBLISH),,/own)
 
 .PHONY: help env test lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed rows calibrate known-truth storm slurm-test scaling grid-speed selection-study study findings publish publish-sweep
 
@@ -35,8 +37,8 @@ slurm-test: env ## a sweep through a Slurm on this machine, as root (tests/slurm
 data: env ## download Coat and KuaiRec, and say how to get Yahoo! R3
 	$(RUN) -m bench.data.download $(ARGS)
 
-known-truth: env ## every row on generated data, where the truth is known (results/synthetic)
-	$(RUN) -m bench.study.known_truth $(ARGS)
+known-truth: env ## every row on generated data, where the truth is known (results/synthetic/own)
+	$(RUN) -m bench.study.known_truth --output results/synthetic$(OWN) $(ARGS)
 
 gate: env ## train a quick profile and compare it with results/gate/baseline.csv (minutes)
 	$(RUN) -m bench.gate.quick $(ARGS)
@@ -47,8 +49,8 @@ gate-update: env ## make today's quick profile the baseline, and say what change
 gate-test: env ## plant regressions for the gate to catch, and run it ten times with nothing changed
 	$(RUN) -m pytest -q -m slow tests/bench/gate/test_gate_catches.py $(ARGS)
 
-calibrate: env ## fix the strength of KuaiRec's simulated selection (results/kuairec)
-	$(RUN) -m bench.study.kuairec_selection $(ARGS)
+calibrate: env ## fix the strength of KuaiRec's simulated selection (results/kuairec/own)
+	$(RUN) -m bench.study.kuairec_selection --output results/kuairec$(OWN)/calibration.csv $(ARGS)
 
 # All rows and the controls that are tuned; LAUNCHER=basic for one cell after the other.
 METHODS ?= glob(*,exclude=[item_mean,ips_oracle])
@@ -67,28 +69,28 @@ sweep: env ## the paper's grids (METHODS= DATASETS= PROTOCOL= SWEEP=), winners t
 publish-sweep: env ## for maintainers: the winners of a sweep (its METHODS= ...) to conf/tuned and results/sweep
 	$(WINNERS) --publish
 
-study: env ## variants of rows beside each other (STUDY=: a file of conf/study), tuned alike (results/study)
-	$(RUN) -m bench.study $(STUDY) $(ARGS)
+study: env ## variants of rows beside each other (STUDY=: a file of conf/study), tuned alike (results/study/own)
+	$(RUN) -m bench.study $(STUDY) --output results/study$(OWN) $(ARGS)
 
 speed: env ## measure the engine against one-model-at-a-time PyTorch and the memory's speed (DEVICE=cuda)
 	$(RUN) -m bench.speed --device $(DEVICE) $(ARGS)
 
-rows: env ## steps and phases of the table's rows with either kernels (results/speed/rows.csv, phases.csv)
-	$(RUN) -m bench.speed.rows --output results/speed/rows.csv $(ARGS)
-	$(RUN) -m bench.speed.rows --phases --output results/speed/phases.csv $(ARGS)
+rows: env ## steps and phases of the table's rows with either kernels (results/speed/own)
+	$(RUN) -m bench.speed.rows --output results/speed$(OWN)/rows.csv $(ARGS)
+	$(RUN) -m bench.speed.rows --phases --output results/speed$(OWN)/phases.csv $(ARGS)
 
-selection-study: env ## which rule of selection finds the better points, on generated data (results/selection)
-	$(RUN) -m bench.study.selection_rules $(ARGS)
+selection-study: env ## which rule of selection finds the better points, on generated data (results/selection/own)
+	$(RUN) -m bench.study.selection_rules --output results/selection$(OWN)/rules.csv $(ARGS)
 
-grid-speed: env ## the paper's 80 points of MF on Coat against one model at a time (results/speed)
-	$(RUN) -m bench.speed.grid --output results/speed/grid.csv $(ARGS)
+grid-speed: env ## the paper's 80 points of MF on Coat against one model at a time (results/speed/own)
+	$(RUN) -m bench.speed.grid --output results/speed$(OWN)/grid.csv $(ARGS)
 
 storm: env ## kill, damage and starve a small sweep; its table must stay the same (minutes)
 	$(RUN) -m pytest -q -m slow tests/test_storm.py $(ARGS)
 
-scaling: env ## how time and memory grow with members, users, ratings, batch and processes (results/scaling)
+scaling: env ## how time and memory grow with members, users, ratings, batch and processes (results/scaling/own)
 	$(RUN) -m pip install -q -c constraints.txt -e '.[plots]'
-	$(RUN) -m bench.speed.scaling $(ARGS)
+	$(RUN) -m bench.speed.scaling --output results/scaling$(OWN) $(ARGS)
 
 report: env ## write one's own table and its page, results/table1/index.html, from the records
 	$(RUN) -m bench.table $(ARGS)

@@ -26,7 +26,7 @@ from bench.speed.scaling_plot import plot
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.speed.scaling", description="How training scales.")
-    parser.add_argument("--output", type=Path, default=Path("results/scaling"), help="folder of the results")
+    parser.add_argument("--output", type=Path, default=Path("results/scaling/own"), help="their folder")
     parser.add_argument("--curves", nargs="+", choices=list(CURVES), default=list(CURVES))
     parser.add_argument("--metrics", action="store_true", help="compare test metrics instead")
     return command(

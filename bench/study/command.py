@@ -1,8 +1,8 @@
 """Studies: variants of rows beside each other, tuned alike and paired: `python -m bench.study NAME`.
 
 Every variant is swept with the same plan and trained with the same seeds, so that what differs is what its
-command line says. Writes to `results/study/` the CSV files of `bench/study/files.py` and NAME.md, the same to
-read; where every group is a pair of variants, one line for each.
+command line says. Writes to `results/study/own/` the CSV files of `bench/study/files.py` and NAME.md, the
+same to read; where every group is a pair of variants, one line for each.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bench.study.variants import VariantKey, read_study, trained
 
 _STUDIES = CONF / "study"
 
-_RESULTS = Path("results/study")
+_RESULTS = Path("results/study/own")  # not committed, as what stands beside it is
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,7 +1,7 @@
 """What is known on generated data: `python -m bench.study.known_truth [--jobs N] [OVERRIDE ...]`.
 
 Trains every row with its default settings and 20 seeds on `synthetic`, whose labels and propensities are
-all known, and writes to `results/synthetic/`:
+all known, and writes to `results/synthetic/own/`:
 
 known_truth.csv   ideal loss, AUC and NDCG of every row, each tested against MF
 known_truth.md    the same to read, and whether ULTD unlearns the users that select most: Spearman's
@@ -150,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--jobs", type=int, default=joblib.cpu_count())
     parser.add_argument("--methods", default="", help="some rows' keys; MF is always among them")
-    parser.add_argument("--output", type=Path, default=Path("results/synthetic"), metavar="DIR")
+    parser.add_argument("--output", type=Path, default=Path("results/synthetic/own"), metavar="DIR")
     parser.add_argument("overrides", nargs="*", help="of the configuration, for every row")
     return command(parser, _work, arguments)
 

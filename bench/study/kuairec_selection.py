@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m bench.study.kuairec_selection", description="Fixes KuaiRec's simulated selection."
     )
     parser.add_argument("--jobs", type=int, default=joblib.cpu_count())
-    parser.add_argument("--output", type=Path, default=Path("results/kuairec/calibration.csv"))
+    parser.add_argument("--output", type=Path, default=Path("results/kuairec/own/calibration.csv"))
     parser.add_argument("overrides", nargs="*", default=["seeds=3"], help="of the configuration")
     return command(parser, _work, arguments)
 

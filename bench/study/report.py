@@ -404,7 +404,7 @@ def _sections(folder: Path) -> Iterator[str]:
 
 
 def _not_run(study: str) -> str:
-    return f"*Study `{study}` has not been run: `make study STUDY={study}`.*"
+    return f"*Study `{study}` has not been run: `make study STUDY={study} PUBLISH=1`.*"
 
 
 # --- The report ---------------------------------------------------------------------------------------

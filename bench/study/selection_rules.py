@@ -2,7 +2,7 @@
 
 On generated data sets, none of which is the one in the table, every point of a part of the paper's grid is
 trained and tested; each rule then chooses by validation alone. Regret: test AUC of the best point minus that
-of the chosen one. Writes `results/selection/rules.csv`.
+of the chosen one. Writes `results/selection/own/rules.csv`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--data-seeds", type=int, nargs="+", default=list(_DATA_SEEDS))
     parser.add_argument("--seeds", type=int, default=10, help="trainings of every point")
-    parser.add_argument("--output", type=Path, default=Path("results/selection/rules.csv"))
+    parser.add_argument("--output", type=Path, default=Path("results/selection/own/rules.csv"))
     parser.add_argument("overrides", nargs="*", help="of the configuration: method=dr_jl")
     return command(parser, _work, arguments)
 
