@@ -45,10 +45,18 @@ from bench.files import write_all
 from bench.records import store
 from bench.report import page_files
 from bench.table import files, load_results
-from bench.table.files import OWN_FOLDER, PUBLISHED_FOLDER
 from bench.table.frame import Frame
 from bench.table.lines import HERE
-from bench.table.manifest import FILE, CellKey, Dataset, Listed, Row, TableManifest
+from bench.table.manifest import (
+    FILE,
+    OWN_FOLDER,
+    PUBLISHED_FOLDER,
+    CellKey,
+    Dataset,
+    Listed,
+    Row,
+    TableManifest,
+)
 from bench.table.terminal import agreement, printable
 from bench.table.terminal import text as in_terminal
 

@@ -146,10 +146,13 @@ def _differences(old: Identity | None, new: Identity) -> tuple[list[str], list[s
     if old.data != new.data:
         parts.append("other data")
     before, now = dict(_flat(old.config)), dict(_flat(new.config))
-    fields = [
+    theirs, mine = _stages(before), _stages(now)
+    fields = [f"without {stage}" for stage in sorted(mine - theirs)]
+    fields += [f"with {stage}" for stage in sorted(theirs - mine)]
+    fields += [
         f"{name}={_word(before.get(name))}, not {_word(now.get(name))}"
         for name in dict.fromkeys([*now, *before])
-        if before.get(name) != now.get(name)
+        if before.get(name) != now.get(name) and _stage(name) in {"", *(theirs & mine)}
     ]
     if fields:
         more = f" and {len(fields) - _NAMED} fields more" if len(fields) > _NAMED else ""
@@ -170,6 +173,15 @@ def _flat(config: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, An
         else:
             # As JSON has it: what stands in a record has been written down.
             yield f"{before}{name}", list(value) if isinstance(value, tuple) else value
+
+
+def _stage(name: str) -> str:
+    """The stage of a sweep that a field of `_flat` is of; "" for none."""
+    return name.partition(": ")[0] if name.startswith("stage ") else ""
+
+
+def _stages(fields: Mapping[str, Any]) -> set[str]:
+    return {_stage(name) for name in fields} - {""}
 
 
 def _word(value: Any) -> str:

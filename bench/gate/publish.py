@@ -22,7 +22,7 @@ from bench.gate.compare import compare_files
 from bench.gate.tell import as_text
 from bench.report import page_files
 from bench.table import files, load_frame
-from bench.table.files import PUBLISHED_FOLDER
+from bench.table.manifest import PUBLISHED_FOLDER
 
 _SCRATCH = Path("build/publish")
 _TABLE, _SEEDS = "table1.csv", "seeds.csv"

@@ -7,6 +7,7 @@ Needs neither torch nor data.
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -234,8 +235,19 @@ def write_record(
     Raises:
         BenchError: see `store.write`.
     """
-    store.write(runs, digest, record.to_json(), arrays, replace)
+    store.write(runs, digest, record.to_json(), arrays, replace or _is_strange(runs, digest))
     return read_record(runs, digest)
+
+
+def _is_strange(runs: Path, digest: str) -> bool:
+    """Whether a record stands there, intact, that this version of the suite cannot read."""
+    try:
+        read_record(runs, digest)
+    except (store.NoRecord, store.DamagedRecord):
+        return False
+    except BenchError:
+        return True
+    return False
 
 
 def read_record(runs: Path, digest: str) -> Record:
@@ -250,6 +262,12 @@ def read_record(runs: Path, digest: str) -> Record:
 
 
 def find_record(runs: Path, digest: str, report: Callable[[str], None] | None = None) -> Record | None:
-    """The record of a digest, or None where it is absent or damaged (see `store.find`)."""
+    """The record of a digest, or None where it is absent, damaged (see `store.find`) or lacks a field."""
     document = store.find(runs, digest, report)
-    return None if document is None else Record.from_json(document, digest, Path(runs))
+    if document is None:
+        return None
+    try:
+        return Record.from_json(document, digest, Path(runs))
+    except BenchError as error:
+        (report or warnings.warn)(str(error))
+        return None

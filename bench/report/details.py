@@ -21,9 +21,9 @@ from bench.records import store
 from bench.records.points import CRITERIA, Point, Points
 from bench.records.record import Record, read_record
 from bench.report.traces import Traces, read_traces, traces_of
-from bench.table.files import OWN_FOLDER, PUBLISHED_FOLDER
 from bench.table.frame import Frame
 from bench.table.lines import Line
+from bench.table.manifest import OWN_FOLDER, PUBLISHED_FOLDER
 
 _HELD_OUT = "held_out_auc"
 CRITERION_TITLES = {_HELD_OUT: "held-out validation AUC", "validation_auc": "validation AUC"}

@@ -41,10 +41,10 @@ from bench.report.traces import DRAWN_USERS, STATISTICS, Traces, trace_files
 from bench.report.verdict import cards, heat
 from bench.table import PAPER, layout, load_results
 from bench.table import html as table_html
-from bench.table.files import OWN_FOLDER, PUBLISHED_FOLDER
 from bench.table.frame import Frame
 from bench.table.layout import Group
 from bench.table.lines import ALPHA, TOLERANCE
+from bench.table.manifest import OWN_FOLDER, PUBLISHED_FOLDER
 
 PAGE = "index.html"
 _HOLDER = '<script type="application/json" id="records">'

@@ -31,10 +31,10 @@ from bench.report.details import CRITERION_TITLES, CellDetails, read_cells
 from bench.report.traces import STATISTICS
 from bench.table import layout, load_results
 from bench.table.comparisons import SeedComparison
-from bench.table.files import OWN_FOLDER, PUBLISHED_FOLDER
 from bench.table.frame import Frame
 from bench.table.layout import Group
 from bench.table.lines import ALPHA, TOLERANCE
+from bench.table.manifest import OWN_FOLDER, PUBLISHED_FOLDER
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,7 +14,7 @@ from bench.command.main import main as run_command
 from bench.errors import BenchError
 from bench.files import CHECKOUT, write_text
 from bench.study.report import numbered, published_findings, sentences
-from bench.table.files import PUBLISHED_FOLDER
+from bench.table.manifest import PUBLISHED_FOLDER
 
 README = CHECKOUT / "README.md"
 PARTS = ("findings", "table1")

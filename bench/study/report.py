@@ -30,9 +30,9 @@ from bench.study.files import StudyResult
 from bench.table import load_frame
 from bench.table.claims import TEST, Claim, Claims, claims, in_words
 from bench.table.comparisons import SeedComparison, compare_seeds
-from bench.table.files import PUBLISHED_FOLDER
 from bench.table.frame import Frame
 from bench.table.lines import ALPHA, TOLERANCE, Column, Line
+from bench.table.manifest import PUBLISHED_FOLDER
 
 TEMPLATE = Path(__file__).with_suffix(".md")
 NAME = "REPORT.md"

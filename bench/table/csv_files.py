@@ -19,6 +19,7 @@ from bench.errors import BenchError
 from bench.files import csv_text, read_csv
 from bench.table.comparisons import SeedComparison, UserComparison
 from bench.table.lines import PUBLISHED, Line
+from bench.table.manifest import way_out
 from bench.table.statistics import smallest_p
 
 _WRITER = "python -m bench.table"
@@ -209,7 +210,10 @@ class CsvFile(Generic[_Entry]):
         if not file.is_file():
             return []
         columns = fields(self.kind)  # type: ignore[arg-type]
-        rows = read_csv(file, [each.name for each in columns if each.default is MISSING], _WRITER)
+        try:
+            rows = read_csv(file, [each.name for each in columns if each.default is MISSING], _WRITER)
+        except BenchError as error:
+            raise BenchError(f"{str(error).removesuffix('.')}; {way_out(folder)}.") from error
         known = [each for each in columns if not rows or each.name in rows[0]]
         entries = []
         for number, row in enumerate(rows, 2):
@@ -217,7 +221,7 @@ class CsvFile(Generic[_Entry]):
                 values = {each.name: each.metadata["read"](row[each.name]) for each in known}
             except ValueError as error:
                 raise BenchError(
-                    f"{file}, line {number}, is not as `{_WRITER}` writes it ({error}); remove the file."
+                    f"{file}, line {number}, is not as `{_WRITER}` writes it ({error}); {way_out(folder)}."
                 ) from error
             entries.append(self.kind(**values))
         return entries

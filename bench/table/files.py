@@ -21,8 +21,7 @@ from bench.command.main import main as run_command
 from bench.files import write_all
 from bench.table import csv_files, html, latex, markdown
 from bench.table.frame import PAPER, Frame, load_frame
-
-OWN_FOLDER, PUBLISHED_FOLDER = "table1", "published"  # in the folder of results
+from bench.table.manifest import OWN_FOLDER, PUBLISHED_FOLDER
 
 
 def load_results(results: Path, *, published: bool = False, paper: Path = PAPER) -> Frame:

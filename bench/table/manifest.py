@@ -15,6 +15,7 @@ from bench.errors import BenchError
 from bench.files import write_text
 
 FILE = "cells.json"
+OWN_FOLDER, PUBLISHED_FOLDER = "table1", "published"  # in the folder of results
 
 CellKey = tuple[str, str, str]  # protocol, data set, method
 
@@ -130,14 +131,18 @@ class TableManifest:
             BenchError: it is absent, not JSON, lacks a field or names a cell twice.
         """
         file = folder / FILE
+        theirs = folder.name == PUBLISHED_FOLDER
         try:
             return cls.from_json(json.loads(file.read_text(encoding="utf-8")))
         except FileNotFoundError as error:
-            raise BenchError(f"{file} does not exist; `make table1` writes it.") from error
+            writer = way_out(folder) if theirs else "`make table1` writes it"
+            raise BenchError(f"{file} does not exist; {writer}.") from error
         except BenchError as error:
             raise BenchError(f"{file} {error}.") from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BenchError(f"{file} is not a list of the table's cells ({error!r}).") from error
+            raise BenchError(
+                f"{file} is not a list of the table's cells ({error!r}); {way_out(folder)}."
+            ) from error
 
     def beside(self, published: TableManifest) -> TableManifest:
         """The published table with the rows and columns of this one entered; `cells` stay those of this one.
@@ -153,6 +158,13 @@ class TableManifest:
             reference=self.reference or published.reference,
             cells=self.cells,
         )
+
+
+def way_out(folder: Path) -> str:
+    """What to do where a file of a table's folder is damaged."""
+    if folder.name == PUBLISHED_FOLDER:
+        return f"`git checkout {folder}` brings the published ones back"
+    return f"remove {folder}, and `make table1` writes it anew"
 
 
 def _document(entry: Row | Dataset) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from bench.errors import BenchError
 from bench.table import csv_files
 from bench.table.comparisons import UserKey, UserNumbers
-from bench.table.lines import CellResult, MetricKey, ValuesBySeed
-from bench.table.manifest import CellKey
+from bench.table.lines import CellResult, MetricKey, ValuesBySeed, mean
+from bench.table.manifest import CellKey, way_out
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,17 @@ def read_published(folder: Path) -> Published:
     cells: dict[str, CellResult] = {}
     for entry in entries:
         key = entry.protocol, entry.dataset, entry.method
-        if not entry.cell or entry.cell in cells:
+        if not entry.cell:
+            continue
+        seeds = values.get(key, {}).get((entry.metric, entry.no_positive), {})
+        if key in values and (len(seeds) != entry.n or not _alike(mean(seeds), entry.mean)):
+            name = " ".join(filter(None, (*key, entry.metric, entry.no_positive)))
+            raise _strangers(folder, f"{csv_files.SEEDS_FILE.name} has other values of {name}")
+        if entry.cell in cells:
             continue
         column = columns.get(key[:2])
         if column is None or key not in values or entry.points is None:
-            raise BenchError(
-                f"The CSV files in {folder} do not belong together: {'/'.join(key)} is in "
-                f"{csv_files.TABLE_FILE.name} alone; remove them."
-            )
+            raise _strangers(folder, f"{'/'.join(key)} is in {csv_files.TABLE_FILE.name} alone")
         cells[entry.cell] = CellResult(
             digest=entry.cell,
             origin=entry.origin,
@@ -71,3 +74,14 @@ def read_published(folder: Path) -> Published:
         for entry in csv_files.USERS_FILE.read(folder)
     }
     return Published(cells, users)
+
+
+def _alike(number: float | None, written: float | None) -> bool:
+    """Whether a number is the one that table1.csv has to six digits."""
+    if number is None or written is None:
+        return number is written
+    return abs(number - written) <= 1e-6
+
+
+def _strangers(folder: Path, what: str) -> BenchError:
+    return BenchError(f"The CSV files in {folder} do not belong together: {what}; {way_out(folder)}.")

@@ -126,6 +126,27 @@ def test_why_a_cell_is_trained_names_the_fields(tmp_path: Path) -> None:
     assert record_of(tmp_path, "method=ips", "protocol=text")[1] == []
 
 
+def test_a_sweep_that_the_record_did_not_have_is_named_as_such(tmp_path: Path) -> None:
+    record_of(tmp_path / "one", "method=ips", "sweep=none")
+    swept = ("method=ips", "sweep=default", "dataset.quick_grid.learning_rate=[0.01,0.05]", "method.clip=10")
+    assert "another configuration (without stage quick)" in record_of(tmp_path / "one", *swept)[1][0]
+    record_of(tmp_path / "other", *swept)
+    assert "(with stage quick)" in record_of(tmp_path / "other", "method=ips", "sweep=none")[1][0]
+
+
+def test_an_intact_record_that_cannot_be_read_is_told_and_trained_again(tmp_path: Path) -> None:
+    first, _ = record_of(tmp_path, "method=ips")
+    document = store.read(tmp_path, first.digest)
+    del document["tried"]
+    store.write(tmp_path, first.digest, document, first.arrays(), replace=True)
+    second, said = record_of(tmp_path, "method=ips")
+    assert said == [f"The record {first.digest} lacks a field ('tried'); train it again."]
+    assert dataclasses.replace(second, provenance=Provenance()) == dataclasses.replace(
+        first, provenance=Provenance()
+    )
+    assert record_of(tmp_path, "method=ips") == (second, [])
+
+
 def test_the_nearest_record_is_named(tmp_path: Path) -> None:
     record_of(tmp_path, "method=ips", "method.clip=7", "engine.patience=3")
     near, _ = record_of(tmp_path, "method=ips", "engine.patience=3")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from bench import table
 from bench.errors import BenchError
 from bench.table import csv_files
 from bench.table.csv_files import CsvFile
-from bench.table.frame import Frame
+from bench.table.frame import Frame, load_frame
 from bench.table.lines import HERE, PUBLISHED
 from bench.table.manifest import Dataset, Listed, Row, TableManifest
 from tests.bench.small_results import make_results
@@ -101,3 +102,55 @@ def test_the_list_of_cells_is_read_back(tmp_path: Path) -> None:
     )
     written.write(tmp_path)
     assert TableManifest.read(tmp_path) == written
+
+
+def _without_last(text: str) -> str:
+    return "\n".join(text.splitlines()[:-1]) + "\n"
+
+
+def _another_value(text: str) -> str:
+    lines = text.splitlines()
+    return "\n".join([*lines[:-1], f"{lines[-1].rpartition(',')[0]},0.123"]) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "said"),
+    [
+        # Cut off at the end of a line, the last cell would have a mean over fewer seeds.
+        ("seeds.csv", _without_last, "do not belong together: seeds.csv has other values of"),
+        ("seeds.csv", _another_value, "do not belong together: seeds.csv has other values of"),
+        (
+            "seeds.csv",
+            lambda text: text[:-30],
+            "expected 7 columns|other values|not as `python -m bench.table`",
+        ),
+        ("table1.csv", lambda text: text[: len(text) // 2], "table1.csv, line .*expected 19 columns"),
+        ("cells.json", lambda text: text[:-9], "cells.json is not a list of the table's cells"),
+        ("cells.json", None, "cells.json does not exist"),
+        ("seeds.csv", None, "do not belong together: .* is in table1.csv alone"),
+    ],
+)
+@pytest.mark.parametrize("folder", ["table1", "published"])
+def test_damaged_files_end_with_what_to_do(
+    results: Path, tmp_path: Path, folder: str, name: str, damage: Callable[[str], str] | None, said: str
+) -> None:
+    """Files without the records that they were made from, as a clone has them."""
+    here = tmp_path / folder
+    here.mkdir()
+    for text_name, text in table.build(results).items():
+        (here / text_name).write_text(text, encoding="utf-8")
+    shutil.copyfile(results / "table1" / "cells.json", here / "cells.json")
+    load_frame(here, None)
+    text = (here / name).read_text(encoding="utf-8")
+    if damage is None:
+        (here / name).unlink()
+    else:
+        (here / name).write_text(damage(text), encoding="utf-8")
+    way = (
+        f"`git checkout {here}` brings the published ones back"
+        if folder == "published"
+        else "`make table1` writes it"
+    )
+    with pytest.raises(BenchError, match=said) as error:
+        load_frame(here, None)
+    assert way in str(error.value)
