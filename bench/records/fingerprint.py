@@ -129,10 +129,10 @@ class Code:
                 here = dotted
                 for name in chain:
                     path = self._module(file, each.level, here)
-                    if path is None or (not self.silent(path) and name in _source(path).defined):
-                        break
                     deeper = f"{here}.{name}"
-                    if self.silent(path) and self._module(file, each.level, deeper) is None:
+                    if path is None or not (
+                        self._passes_on(path, name) or self._module(file, each.level, deeper)
+                    ):
                         break
                     yield _Import(each.level, here, name, each.local)
                     here = deeper
@@ -181,6 +181,12 @@ class Code:
                 return None, f"{each.module}.{inner}"
             return self._definition(module, inner, depth + 1)
         return path, name
+
+    def _passes_on(self, path: Path, name: str) -> bool:
+        """Whether a module has a name from another one."""
+        if self.silent(path) or name in _source(path).defined:
+            return False
+        return any(each.local in (name, "*") for each in _source(path).imports)
 
     def _defines(self, path: Path, name: str) -> bool:
         source = _source(path)

@@ -255,6 +255,16 @@ def test_a_name_counts_by_where_it_is_defined_not_by_who_passes_it_on(project: P
     assert project.fingerprint() != before
 
 
+def test_an_attribute_of_a_local_name_called_like_a_module_is_none_of_it(project: Project) -> None:
+    project.change(project.method, "import math", "import math\nfrom own import other")
+    before = project.fingerprint()
+    file = project.root / project.method
+    assert not list(project.code()._by_attribute(file, fingerprint._source(file)))
+    project.write(project.method, file.read_text() + "\n\ndef of(other):\n    return other.squares(2)\n")
+    assert not list(project.code()._by_attribute(file, fingerprint._source(file)))
+    assert project.fingerprint() != before
+
+
 def test_names_that_are_passed_on_by_a_star_are_found(project: Project) -> None:
     project.change(project.method, "import squared", "import squared\nimport own.faces")
     project.change("own/faces.py", "from own.losses import absolute, squared", "from own.losses import *")
