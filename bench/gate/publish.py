@@ -58,6 +58,11 @@ def publish(overrides: Sequence[str], scratch: Path, force: bool) -> list[Path]:
     found = reproduce.look_up_all(plan, results / "runs")
     if found.failures:
         raise BenchError(found.failures[0])
+    if not any(listed.digest for listed in found.cells.values()):
+        raise BenchError(
+            f"No cell of the table has a record in {results / 'runs'}, so there is nothing to publish: train "
+            "them by `make table1`."
+        )
     listed = reproduce.manifest(plan, found)
     listed.write(scratch)
     frame = load_frame(scratch, results / "runs", scratch)

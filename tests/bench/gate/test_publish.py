@@ -58,3 +58,10 @@ def test_what_would_vanish_is_asked_for_first(
 
     assert publish.main(["--force", *command]) == 0
     assert set(lines()) == {"item_mean"}
+
+    # Without any record there is nothing to publish, whatever is said.
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    shutil.rmtree(tmp_path / "runs")
+    assert publish.main(["--force", *command]) == 1
+    assert "so there is nothing to publish: train them by `make table1`" in capsys.readouterr().err
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
