@@ -123,7 +123,7 @@ def load_extra(path: Path) -> str:
 
 
 def rows() -> list[str]:
-    """Keys of the table's rows in its order, the controls last, whether they are implemented or not."""
+    """Keys of the table's rows in its order, the controls last."""
     return [*ROWS, *CONTROLS]
 
 
