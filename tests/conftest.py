@@ -10,6 +10,7 @@ from hydra.core.config_store import ConfigStore
 
 import methods
 from bench import compose
+from bench.cell import compiled
 from bench.compose import groups
 from bench.errors import BenchError
 
@@ -23,6 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Loads the files of `--extra-method`; a wrong one ends the session with its sentence."""
+    compiled.use_cache_folder()  # tests of the engine alone do not load a cell
     try:
         config.stash[_KEYS] = [_key(file) for file in config.getoption("--extra-method")]
     except BenchError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import methods
 from bench import data
-from bench.cell import identity, loaded, selection
+from bench.cell import compiled, identity, loaded, selection
 from bench.cell import plan as sweep
 from bench.cell.plan import Plan
 from bench.cell.spec import Cell, Setting
@@ -34,6 +34,7 @@ def load_ratings(config: Config) -> Ratings:
         BenchError: they are wrong.
     """
     loaded.keep_sources()  # before what takes its time: the files may be edited meanwhile
+    compiled.use_cache_folder()
     place = Path(config.data_dir)
     key = repr((place.resolve(), config.dataset))
     if key not in _loaded:
