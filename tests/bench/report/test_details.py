@@ -65,11 +65,11 @@ def test_the_command_makes_the_very_record(tmp_path: Path) -> None:
     ]
     compose.register(given)
     config = compose.composed(given)
-    cell = trainable.prepare(config, trainable.load(config))
-    trainable.run(cell, tmp_path / "runs")
+    cell = trainable.prepare(config, trainable.load_ratings(config))
+    trainable.train_and_store(cell, tmp_path / "runs")
     again = shlex.split(full_command(read_record(tmp_path / "runs", cell.digest)))[3:]
     config = compose.composed(again)
-    assert trainable.prepare(config, trainable.load(config)).digest == cell.digest
+    assert trainable.prepare(config, trainable.load_ratings(config)).digest == cell.digest
 
 
 # --- Points tried ---------------------------------------------------------------------------------------
