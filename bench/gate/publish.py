@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import methods
@@ -22,7 +23,7 @@ from bench.gate.compare import compare_files
 from bench.gate.tell import as_text
 from bench.report import page_files
 from bench.table import files, load_frame
-from bench.table.manifest import PUBLISHED_FOLDER
+from bench.table.manifest import FILE, OWN_FOLDER, PUBLISHED_FOLDER, Listed, TableManifest
 
 _SCRATCH = Path("build/publish")
 _TABLE, _SEEDS = "table1.csv", "seeds.csv"
@@ -38,6 +39,25 @@ def vanished(old: Path, new: Path) -> list[str]:
     before, after = tables.read_table(old), tables.read_table(new)
     lost = [key for key, mean in before.items() if mean is not None and after.get(key) is None]
     return list(dict.fromkeys("/".join(key[:3]) for key in lost))
+
+
+def with_reasons(listing: TableManifest, results: Path) -> TableManifest:
+    """The list with the reasons that only a training can tell ("Only generated data have ...").
+
+    They stand where the cell was last tried: in one's own table, else in the published one.
+
+    Raises:
+        BenchError: one of the two lists cannot be read.
+    """
+    cells = dict(listing.cells)
+    for folder in (results / PUBLISHED_FOLDER, results / OWN_FOLDER):
+        if not (folder / FILE).is_file():
+            continue
+        for key, known in TableManifest.read(folder).cells.items():
+            if known.digest is None and known.missing and key in cells and cells[key].digest is None:
+                # What is wrong with the data is told anew each time.
+                cells[key] = Listed(None, listing.cells[key].missing or known.missing)
+    return replace(listing, cells=cells)
 
 
 def publish(overrides: Sequence[str], scratch: Path, force: bool) -> list[Path]:
@@ -63,7 +83,7 @@ def publish(overrides: Sequence[str], scratch: Path, force: bool) -> list[Path]:
             f"No cell of the table has a record in {results / 'runs'}, so there is nothing to publish: train "
             "them by `make table1`."
         )
-    listed = reproduce.manifest(plan, found)
+    listed = with_reasons(reproduce.manifest(plan, found), results)
     listed.write(scratch)
     frame = load_frame(scratch, results / "runs", scratch)
     texts = {**files(frame), **page_files(frame, results, published=True)}

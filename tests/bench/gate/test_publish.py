@@ -10,6 +10,7 @@ import pytest
 
 from bench import reproduce
 from bench.gate import publish
+from bench.table.manifest import Listed, TableManifest
 
 TINY = ("dataset.batch_size=32", "engine.max_epochs=2", "seeds=2")
 
@@ -65,3 +66,27 @@ def test_what_would_vanish_is_asked_for_first(
     assert publish.main(["--force", *command]) == 1
     assert "so there is nothing to publish: train them by `make table1`" in capsys.readouterr().err
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def listing(**cells: Listed) -> TableManifest:
+    return TableManifest(
+        protocols=["table"],
+        datasets=[],
+        rows=[],
+        reference="",
+        cells={("table", "coat", method): listed for method, listed in cells.items()},
+    )
+
+
+def test_why_a_cell_cannot_be_trained_is_remembered_from_where_it_was_tried(tmp_path: Path) -> None:
+    known = Listed(None, "Only generated data have known propensities.")
+    published = listing(mf=Listed("a" * 20), ips_oracle=known, eib=known, gone=known)
+    published.write(tmp_path / "published")
+    listing(ips_oracle=Listed(None, "Tried here.")).write(tmp_path / "table1")
+    now = listing(mf=Listed(None), ips_oracle=Listed(None), eib=Listed(None, "No data."))
+    assert publish.with_reasons(now, tmp_path).cells == {
+        ("table", "coat", "mf"): Listed(None),  # it had a number: that it vanishes is another matter
+        ("table", "coat", "ips_oracle"): Listed(None, "Tried here."),
+        ("table", "coat", "eib"): Listed(None, "No data."),
+    }
+    assert publish.with_reasons(now, tmp_path / "nothing") == now
