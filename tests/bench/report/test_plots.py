@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from bench.table import load_results
 from tests.bench.small_results import make_results
 
 
-@pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="Matplotlib is an extra")
 def test_plots_name_their_command_and_repeat_themselves(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

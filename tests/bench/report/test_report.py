@@ -245,8 +245,8 @@ def test_the_committed_table_makes_itself_again(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex: apt install texlive")
 @pytest.mark.parametrize("own", [True, False])
 def test_latex_compiles_as_it_stands(results: Path, tmp_path: Path, own: bool) -> None:
-    folder = results if own else ROOT / "results"
-    shutil.copy(folder / "table1" / "table1.tex", tmp_path)
+    folder = results / "table1" if own else ROOT / "results" / "published"
+    shutil.copy(folder / "table1.tex", tmp_path)
     done = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table1.tex"],
         cwd=tmp_path,

@@ -144,7 +144,6 @@ def test_a_point_is_measured_in_processes_of_its_own() -> None:
 
 
 def test_the_plot_is_the_same_file_twice(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     for name in ("one.svg", "two.svg"):
         plot(lines("users", 1.0), tmp_path / name)
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
