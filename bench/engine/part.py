@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.engine import kernels
 from bench.engine.adam import Rows
-from bench.engine.adam import flat_index as flat_index
+from bench.engine.adam import flat_index as flat_index  # methods of others take it from here
 
 Tables = dict[str, Tensor]
 

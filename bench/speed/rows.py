@@ -28,19 +28,17 @@ from bench.engine.training import Validation, train
 from bench.errors import BenchError
 from bench.files import write_csv
 from bench.speed.reference import eager_steps
-from bench.speed.workload import Workload, stack, training_data
+from bench.speed.workload import COAT, YAHOO_R3, Workload, stack, training_data
 
 ROWS = ("mf", "dr_jl", "ltd", "ultd_jl", "autodebias", "res_dr")
-_COAT = Workload(users=290, items=300, ratings=6960, batch_size=128, embedding_size=8, unbiased=232)
-_YAHOO = Workload(users=15400, items=1000, ratings=311704, batch_size=4096, embedding_size=16, unbiased=2700)
 # Data set, sizes and members of each measurement; the first of them is where a sweep of Coat spends its time.
 SHAPES = (
-    ("Coat", replace(_COAT, embedding_size=64, batch_size=32, members=8)),
-    ("Coat", replace(_COAT, members=8)),
-    ("Coat", replace(_COAT, embedding_size=64, batch_size=32, members=40)),
-    ("Coat", replace(_COAT, members=40)),
-    ("Yahoo! R3", replace(_YAHOO, members=4)),
-    ("Yahoo! R3", replace(_YAHOO, embedding_size=64, members=4)),
+    ("Coat", replace(COAT, embedding_size=64, batch_size=32, members=8)),
+    ("Coat", replace(COAT, members=8)),
+    ("Coat", replace(COAT, embedding_size=64, batch_size=32, members=40)),
+    ("Coat", replace(COAT, members=40)),
+    ("Yahoo! R3", replace(YAHOO_R3, members=4)),
+    ("Yahoo! R3", replace(YAHOO_R3, embedding_size=64, members=4)),
 )
 HEADER = ("data", "row", "what", "d", "batch", "members", "torch", "numba", "ratio", "one pass", "single")
 _TURNS = 5

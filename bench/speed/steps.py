@@ -31,6 +31,7 @@ from bench.engine.sampling import Sampler
 from bench.errors import BenchError, MissingData
 from bench.files import write_csv
 from bench.metrics import Ranking, auc, summarise
+from bench.speed import workload
 from bench.speed.bandwidth import copy_bandwidth, least_traffic, traffic, wait
 from bench.speed.reference import eager_steps
 from bench.speed.rows import one_pass
@@ -52,29 +53,10 @@ class Size(Workload):
     target: float
 
 
-COAT = Size(
-    name="Coat",
-    users=290,
-    items=300,
-    ratings=6960,
-    batch_size=128,
-    embedding_size=8,
-    members=40,
-    steps=54,
-    target=8.0,
-)
-YAHOO = Size(
-    name="Yahoo! R3",
-    users=15400,
-    items=1000,
-    ratings=311704,
-    batch_size=4096,
-    embedding_size=32,
-    steps=76,
-    target=2.5,
-)
+_COAT = Size(**vars(replace(workload.COAT, members=40)), name="Coat", steps=54, target=8.0)
+_YAHOO = Size(**vars(replace(workload.YAHOO_R3, embedding_size=32)), name="Yahoo! R3", steps=76, target=2.5)
 # What a grid trains at once there, learning rates apart: two of the paper's embedding sizes.
-_GROUPS = [replace(YAHOO, embedding_size=size, members=8, steps=10, target=2.0) for size in (32, 128)]
+_GROUPS = [replace(_YAHOO, embedding_size=size, members=8, steps=10, target=2.0) for size in (32, 128)]
 
 
 @dataclass(frozen=True)
@@ -262,13 +244,13 @@ def _work(given: argparse.Namespace) -> int:
     torch.set_num_threads(1)
     device = torch.device(given.device)
     parts: list[Callable[[], list[Figure]]] = [
-        lambda: training(COAT, device),
-        lambda: training(YAHOO, device),
+        lambda: training(_COAT, device),
+        lambda: training(_YAHOO, device),
         *(partial(bandwidth, size, device, given.profile) for size in _GROUPS),
     ]
     if given.all_methods:
-        parts += [lambda: relative_cost(COAT, device), lambda: relative_cost(YAHOO, device)]
-    parts += [metric_time, loading_time, lambda: memory_per_member(COAT), lambda: memory_per_member(YAHOO)]
+        parts += [lambda: relative_cost(_COAT, device), lambda: relative_cost(_YAHOO, device)]
+    parts += [metric_time, loading_time, lambda: memory_per_member(_COAT), lambda: memory_per_member(_YAHOO)]
     figures: list[Figure] = []
     for part in parts:
         figures += part()

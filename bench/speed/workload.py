@@ -36,6 +36,13 @@ class Workload:
     unbiased: int = 2000
 
 
+# The data sets' counts, and what is usual there.
+COAT = Workload(users=290, items=300, ratings=6960, batch_size=128, embedding_size=8, unbiased=232)
+YAHOO_R3 = Workload(
+    users=15400, items=1000, ratings=311704, batch_size=4096, embedding_size=16, unbiased=2700
+)
+
+
 def training_data(work: Workload, device: torch.device | str = "cpu", n_seeds: int = 10) -> TrainingData:
     """Ratings of a workload's counts, as many of each user, made without a table of users x items.
 
