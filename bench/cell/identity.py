@@ -61,11 +61,18 @@ def stack_code(setting: Setting) -> str:
     return fingerprint(_STACK, setting.method, setting.dataset.name)
 
 
-def of_stack(setting: Setting, code: str, members: Sequence[Member], look_at_test: bool) -> Identity:
-    """The identity of a stack of trainings. code: see `stack_code`."""
+def of_stack(
+    setting: Setting, code: str, members: Sequence[Member], look_at_test: bool, users: bool
+) -> Identity:
+    """The identity of a stack of trainings.
+
+    Args:
+        code: see `stack_code`.
+        look_at_test, users: see `Trainer.train_stack`: a stack without those numbers is another one.
+    """
     points = [{"seed": member.seed, "config": vars(member.config)} for member in members]
     return Identity(
-        config={**_configuration(setting), "members": points, "look_at_test": look_at_test},
+        config={**_configuration(setting), "members": points, "look_at_test": look_at_test, "users": users},
         data=setting.ratings.checksum,
         code=code,
     )

@@ -6,6 +6,7 @@ P points, S seeds, T trainings of the sweep; E evaluations, U users.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,8 @@ def arrays_of(search: Search) -> dict[str, Array]:
         curve (S, E), validation AUC of the chosen point's last phase, NaN once a seed has stopped;
         curve_steps (E,), steps before each evaluation; loss_PART (S, E).
         trial_point, trial_seed, trial_stage, trial_auc, trial_held_out, trial_step, trial_seconds (T,).
+        trial_test_auc, trial_test_ndcg_RULE, trial_test_recall_RULE (T,), of generated data
+        trial_test_ideal_loss: the finalists' test metrics (`Search.finalists`), NaN elsewhere.
         user_NAME (S, U), what the method says about every user, and of generated data user_kappa, the users'
         true selection strength.
         users_SEED, the seed's test users, and ndcg_SEED, recall_SEED, their values.
@@ -128,6 +131,7 @@ def arrays_of(search: Search) -> dict[str, Array]:
         "trial_step": np.array([_kept_step(each) for _, each in trials], np.int64),
         "trial_seconds": np.array([each.seconds for _, each in trials], np.float32),
     }
+    arrays |= _test_arrays(search)
     for name in chosen[0].losses:
         curves = [each.losses.get(name, np.zeros(0)) for each in chosen]
         arrays[f"loss_{name.replace('/', '_')}"] = _padded(curves)
@@ -139,6 +143,26 @@ def arrays_of(search: Search) -> dict[str, Array]:
         for name, values in each.per_user.items():
             arrays[f"{name}_{seed}"] = values
     return arrays
+
+
+def _test_arrays(search: Search) -> dict[str, Array]:
+    """The finalists' test metrics; see `arrays_of`."""
+    finalists = search.finalists
+    rows = [
+        dict(_flat_metrics(each.test)) if each.member.point in finalists else {}
+        for _, each in search.trials.values()
+    ]
+    names = dict(_flat_metrics(search.chosen[0].test))
+    return {f"trial_test_{name}": np.array([row.get(name, np.nan) for row in rows]) for name in names}
+
+
+def _flat_metrics(test: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """A training's test metrics, `ndcg` under the rule `skip` as `ndcg_skip`."""
+    for name, value in test.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}_{rule}", number) for rule, number in value.items())
+        else:
+            yield name, value
 
 
 def _kept_step(trained: Trained) -> int:

@@ -7,6 +7,7 @@ T trainings.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,9 @@ class Search:
     def go(self) -> bool:
         """Trains all stages and the winner; False where every point diverged in some seed.
 
-        The test set is looked at when the winner is known, unless the rule of selection is one that sees it.
+        Every training is measured on the test set as it ends, since its parameters are not kept. But these
+        numbers are shown to no rule of selection outside `SEES_TEST` (`best_first`): they tell afterwards
+        what another choice among the finalists would have come to.
 
         Raises:
             BenchError: one member does not fit into the memory budget, or the store cannot be written.
@@ -63,7 +66,7 @@ class Search:
             number = self.numbers.setdefault(values, len(self.numbers))
             config = self.cell.config(values)
             members = [Member(number, seed, config) for seed in range(self.cell.seeds)]
-            trained = sorted(self._train(members, True, "final"), key=lambda each: each.member.seed)
+            trained = sorted(self._train(members, "final", users=True), key=lambda each: each.member.seed)
             lost = [each for each in trained if each.diverged]
             self.diverged += lost
             if not lost:
@@ -89,22 +92,28 @@ class Search:
                 if (number, seed) not in self.trials
             ]
         self.watch.stage(len(self.tried) - 1, len(members))
-        for trained in self._train(members, self.sees_test, stage.name, share):
+        for trained in self._train(members, stage.name, share):
             self.trials[trained.member.point, trained.member.seed] = (stage.name, trained)
 
     def _train(
-        self, members: Sequence[Member], look_at_test: bool, name: str, share: tuple[int, int] = (0, 1)
+        self, members: Sequence[Member], name: str, share: tuple[int, int] = (0, 1), users: bool = False
     ) -> list[Trained]:
-        """Trains members stack by stack; in the order of the stacks."""
+        """Trains members stack by stack; in the order of the stacks. users: see `Trainer.train_stack`."""
         place, of = share
-        stacks = self.trainer.stacks(members, look_at_test)[place::of]
+        stacks = self.trainer.stacks(members, look_at_test=True)[place::of]
         self.watch.begin(name, stacks)
         found = []
         for stack in stacks:
-            trained = self.trainer.train_stack(stack, look_at_test, self.watch.finished)
+            trained = self.trainer.train_stack(stack, True, self.watch.finished, users)
             self.watch.end(stack, trained)
             found += trained
         return found
+
+    @property
+    def finalists(self) -> set[int]:
+        """The numbers of the points that were given the most seeds: the winner is chosen among them."""
+        seeds = Counter(point for point, _ in self.trials)
+        return {point for point, n in seeds.items() if n == max(seeds.values())}
 
     def best_first(self) -> list[Values]:
         """The points tried from best to worst: those of the most seeds first, without the diverged."""
@@ -123,7 +132,7 @@ class Search:
                     for value in (
                         lambda each: each.validation_auc,
                         lambda each: each.held_out_auc,
-                        lambda each: each.test.get("auc", np.nan),
+                        lambda each: each.test.get("auc", np.nan) if self.sees_test else np.nan,
                     )
                 )
             )

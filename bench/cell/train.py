@@ -21,8 +21,8 @@ STACKS_FOLDER = "groups"  # folder of a store with the stacks of trainings that 
 def train_and_store(cell: Cell, runs: Path, progress: Progress = silent) -> Record:
     """Trains a cell and puts its record into the store.
 
-    The stages of the plan find the point that the rule of selection puts first; it is trained with all
-    seeds, and only then is the test set looked at. Every stack is kept in `runs/groups` as soon as it is
+    The stages of the plan find the point that the rule of selection puts first, without its seeing a test
+    metric; it is trained with all seeds. Every stack is kept in `runs/groups` as soon as it is
     trained, so that a run that was stopped goes on from there.
 
     Returns:

@@ -80,26 +80,32 @@ class Trainer:
         return groups(members, bytes_of, allowed, self.device, least if self.kind.trained else None)
 
     def train_stack(
-        self, stack: Sequence[Member], look_at_test: bool, finished: Callable[[int], None]
+        self,
+        stack: Sequence[Member],
+        look_at_test: bool,
+        finished: Callable[[int], None],
+        users: bool = True,
     ) -> list[Trained]:
         """Trains one stack, unless it is kept from before.
+
+        users: where the test set is looked at, the single users' numbers are kept, too.
 
         Raises:
             BenchError: the store cannot be written.
         """
         if self.kept is None:
-            return self._train_stack(stack, look_at_test, finished)
-        digest = identity.of_stack(self.cell, self._code, stack, look_at_test).digest
+            return self._train_stack(stack, look_at_test, finished, users)
+        digest = identity.of_stack(self.cell, self._code, stack, look_at_test, users).digest
         found = None if self.again else kept.find(self.kept, digest, stack, _tell)
         if found is not None:
             finished(len(stack))
             return found
-        trained = self._train_stack(stack, look_at_test, finished)
+        trained = self._train_stack(stack, look_at_test, finished, users)
         store.write(self.kept, digest, *kept.packed(trained), replace=self.again)
         return trained
 
     def _train_stack(
-        self, stack: Sequence[Member], look_at_test: bool, finished: Callable[[int], None]
+        self, stack: Sequence[Member], look_at_test: bool, finished: Callable[[int], None], users: bool
     ) -> list[Trained]:
         start = time.perf_counter()
         training, validation = self.seeds.of_members(stack)
@@ -107,7 +113,7 @@ class Trainer:
         outcome = train(
             method, validation, self.cell.engine, self.cell.dataset.evaluations_per_epoch, finished
         )
-        found = self._harvest(stack, outcome, look_at_test)
+        found = self._harvest(stack, outcome, look_at_test, users)
         for trained in found:
             trained.seconds = (time.perf_counter() - start) / len(stack)
         return found
@@ -117,7 +123,9 @@ class Trainer:
         with kernels.using(self.kernels):
             return self.kind(configs, seeds, training)
 
-    def _harvest(self, stack: Sequence[Member], outcome: Outcome, look_at_test: bool) -> list[Trained]:
+    def _harvest(
+        self, stack: Sequence[Member], outcome: Outcome, look_at_test: bool, users: bool
+    ) -> list[Trained]:
         history = outcome.histories[-1] if outcome.histories else None
         with torch.no_grad():
             diagnostics = {name: value.tolist() for name, value in outcome.method.diagnostics().items()}
@@ -146,8 +154,10 @@ class Trainer:
                     self.cell.dataset.k,
                     self.cell.ratings.truth,
                 )
-                trained.test, trained.users = measured.metrics, measured.users
-                trained.per_user, trained.user_arrays = measured.per_user, measured.user_arrays
+                trained.test = measured.metrics
+                if users:
+                    trained.users, trained.per_user = measured.users, measured.per_user
+                    trained.user_arrays = measured.user_arrays
             found.append(trained)
         return found
 

@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 import methods
 from bench import cell as cells
 from bench import compose
-from bench.cell import Cell
+from bench.cell import Cell, trainer
 from bench.cell import plan as sweep
+from bench.cell.evaluation import Measured, measure
 from bench.cell.progress import sizes
 from bench.cell.trainer import Trainer
 from bench.config import StageConfig
+from bench.conventions import NO_POSITIVE
 from bench.engine.members import Member
 from bench.errors import BenchError, Sliced
 from bench.records import store
@@ -169,6 +171,37 @@ def test_a_staged_sweep_keeps_every_training_and_confirms_the_best(tmp_path: Pat
     for each in record.tried:
         mine = arrays["trial_point"] == record.tried.index(each)
         assert arrays["trial_held_out"][mine].mean() == pytest.approx(each.held_out_auc)
+
+
+def test_the_finalists_test_metrics_are_kept_and_not_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = prepared(*STAGED, "method=mf")
+    honest = cells.train_and_store(cell, tmp_path / "honest")
+    arrays = honest.arrays()
+    seeds = [honest.tried[point].seeds for point in arrays["trial_point"]]
+    names = ["auc", "ideal_loss", *(f"{name}_{rule}" for name in ("ndcg", "recall") for rule in NO_POSITIVE)]
+    for name in names:
+        # All seeds of those with most seeds, which the winner is chosen among, and no other.
+        known = np.isfinite(arrays[f"trial_test_{name}"])
+        assert known.tolist() == [n == 3 for n in seeds], name
+    winner = arrays["trial_point"] == [each.point for each in honest.tried].index(honest.selected)
+    order = arrays["trial_seed"][winner].argsort()
+    np.testing.assert_allclose(arrays["trial_test_auc"][winner][order], honest.test["auc"], atol=1e-6)
+
+    # Whatever is measured on the test set: the same points are tried, and the same one wins.
+    measured: list[float] = []
+
+    def other(*rest: Any) -> Measured:
+        found = measure(*rest)
+        measured.append(1.0 - found.metrics["auc"] if len(measured) % 3 else np.nan)
+        return replace(found, metrics={**found.metrics, "auc": measured[-1]})
+
+    monkeypatch.setattr(trainer, "measure", other)
+    odd = cells.train_and_store(cell, tmp_path / "odd")
+    assert len(measured) == len(seeds) + len(odd.seeds)
+    assert (odd.tried, odd.selected, odd.plan) == (honest.tried, honest.selected, honest.plan)
+    assert odd.test["auc"] != honest.test["auc"]
 
 
 class _Killed(Exception):
