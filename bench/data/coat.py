@@ -15,6 +15,7 @@ from bench.config import DatasetConfig
 from bench.data import release as manifest
 from bench.data.ratings import Interactions, Ratings
 
+_TITLES = ("coat",)
 REMEDY = (
     "run `make data`, or unpack https://www.cs.cornell.edu/~schnabts/mnar/coat.zip so that they lie there"
 )
@@ -72,7 +73,7 @@ def load(config: Config, data_dir: Path) -> Ratings:
     """
     expected = MANIFEST
     files = (expected.train, expected.test)
-    paths = manifest.require(data_dir / "coat", [file.file for file in files], REMEDY)
+    paths = manifest.require(data_dir / "coat", [file.file for file in files], REMEDY, _TITLES)
     shape = (expected.n_users, expected.n_items)
     parts = [_read(path, file, *shape) for path, file in zip(paths, files, strict=True)]
     biased, unbiased = (Interactions(part.users, part.items, part.values) for part in parts)
@@ -80,7 +81,7 @@ def load(config: Config, data_dir: Path) -> Ratings:
     return manifest.assemble("coat", source, shape, biased, unbiased, files=parts)
 
 
-def _read(path: Path, expected: MatrixFile, n_users: int, n_items: int) -> manifest.Pairs:
+def _read(path: manifest.Place, expected: MatrixFile, n_users: int, n_items: int) -> manifest.Pairs:
     """The rated cells of one matrix, in row order, with zero-based ids."""
     text = manifest.read_text(path)
     published = manifest.is_published(text, expected.sha256)

@@ -10,7 +10,8 @@ matrix  small_matrix.csv of the release: 83 rows per user, drawn uniformly, are 
 labels  the positives of the small matrix (small_matrix_watch_ratio_ge2.csv.gz) and the ids of its
         videos, with random.txt as the unbiased set; the biased set is drawn by the same rule.
 
-The files may lie in `kuairec/` or in one of its folders `FOLDERS`.
+The files may lie in `kuairec/`, in one of its folders, first of all in `FOLDERS`, or in a folder or zip
+archive beside it that is called like the release.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from bench.errors import BenchError, MissingData, nearest
 from bench.seeds import stream_seed
 
 FOLDERS = ("", "haoxuanli_split", "derived", "data", "KuaiRec 2.0/data")
+_TITLES = ("kuairec",)
 REMEDY = (
     "run `make data`, or unpack https://zenodo.org/records/18164998/files/KuaiRec.zip so that "
     "small_matrix.csv lies there"
@@ -77,7 +79,7 @@ def _file(
         rows=rows,
         columns=columns,
         value="watch_ratio" if "watch_ratio" in columns else "",
-        # The release's ids are those of its big matrix, of which the small matrix is a part.
+        # Ids are those of the big matrix, of which the small matrix is a part.
         users=(0, 7175),
         items=(0, 10727),
         values=(0, np.inf),
@@ -142,7 +144,7 @@ def load(config: Config, data_dir: Path) -> Ratings:
             f"dataset.source={config.source} is not known: {nearest(config.source, ['auto', *sources])}"
         )
     tried = list(sources) if config.source == "auto" else [config.source]
-    found = {name: [manifest.find(root, file, FOLDERS) for file in sources[name]] for name in tried}
+    found = {name: [manifest.find(root, file, FOLDERS, _TITLES) for file in sources[name]] for name in tried}
     for name, candidates in found.items():
         paths = [path for path in candidates if path is not None]
         if len(paths) == len(candidates):
@@ -151,7 +153,10 @@ def load(config: Config, data_dir: Path) -> Ratings:
         " and ".join(file for file, path in zip(sources[name], found[name], strict=True) if path is None)
         for name in tried
     )
-    raise MissingData(f"KuaiRec is incomplete under {root}, where there should also be {wanted}: {REMEDY}.")
+    there = manifest.found_of(root, dict.fromkeys(file for name in tried for file in sources[name]), _TITLES)
+    raise MissingData(
+        f"KuaiRec is incomplete under {root}, where there should also be {wanted}{there}: {REMEDY}."
+    )
 
 
 def select(
@@ -193,7 +198,7 @@ def _check(config: Config) -> None:
             raise BenchError(f"dataset.{name} must be at least 1, but it is {getattr(config, name)}.")
 
 
-def _split(config: Config, expected: Manifest, paths: list[Path]) -> Ratings:
+def _split(config: Config, expected: Manifest, paths: list[manifest.Place]) -> Ratings:
     """The literature's split; ids become positions in the sorted ids of both files."""
     files = (expected.user, expected.random)
     parts = [manifest.read_pairs(path, file) for path, file in zip(paths, files, strict=True)]
@@ -213,7 +218,7 @@ def _split(config: Config, expected: Manifest, paths: list[Path]) -> Ratings:
     return manifest.assemble("kuairec", source, shape, biased, unbiased, files=parts, notes=notes)
 
 
-def _matrix(config: Config, expected: Manifest, paths: list[Path]) -> Ratings:
+def _matrix(config: Config, expected: Manifest, paths: list[manifest.Place]) -> Ratings:
     """The release's small matrix; both sets are drawn from its cells."""
     cells = manifest.read_pairs(paths[0], expected.matrix)
     known_users, known_items = np.unique(cells.users), np.unique(cells.items)
@@ -253,7 +258,7 @@ def _matrix(config: Config, expected: Manifest, paths: list[Path]) -> Ratings:
     )
 
 
-def _labels(config: Config, expected: Manifest, paths: list[Path]) -> Ratings:
+def _labels(config: Config, expected: Manifest, paths: list[manifest.Place]) -> Ratings:
     """The small matrix as labels only: a cell that is not listed as positive counts as negative.
 
     Three positives are missing from the list, and the 0.4 % of the cells that nobody rated cannot
@@ -339,7 +344,7 @@ def _take(interactions: Interactions, rows: Ids) -> Interactions:
     return Interactions(interactions.users[rows], interactions.items[rows], interactions.values[rows])
 
 
-def _read_ids(path: Path, expected: Manifest) -> Ids:
+def _read_ids(path: manifest.Place, expected: Manifest) -> Ids:
     """The videos of the small matrix: a file of one id per line, ascending or not."""
     text = manifest.read_text(path)
     low, high = expected.random.items

@@ -12,10 +12,12 @@ import gzip
 import hashlib
 import io
 import re
+import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,6 +31,12 @@ REAL = r"-?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?"
 ANY = r"[^,\r\n]*"
 
 REMEDY = "replace it by the release's own file"
+
+# A file or a folder, on the disk or in a zip archive that lies there.
+Place = Path | zipfile.Path
+_DEPTH = 3  # folders below a data set's own in which a release's files are looked for
+# Names that say too little to tell whose file it is.
+_OF_ANYBODY = {"user.txt", "random.txt"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,27 +77,121 @@ class Pairs:
     altered: str = ""
 
 
-def find(root: Path, file: str, folders: Iterable[str] = ("",)) -> Path | None:
-    """The first of `root/folder/file` that exists."""
-    return next((path for folder in folders if (path := root / folder / file).is_file()), None)
+def find(root: Path, file: str, folders: Iterable[str] = ("",), titles: Iterable[str] = ()) -> Place | None:
+    """Where a file of a release lies: in one of `folders` of the root if it is there, else anywhere below.
 
-
-def require(root: Path, files: Iterable[str], remedy: str) -> list[Path]:
-    """The files' paths.
+    Args:
+        root: the data set's folder, `data_dir/NAME`.
+        titles: beginnings of the names of other folders, and of zip archives, that the release may lie in
+            beside the root; lower case, letters and digits only.
 
     Raises:
-        MissingData: one is absent; the sentence names it, its folder and the remedy.
+        BenchError: an archive cannot be read.
     """
-    paths = [root / file for file in files]
-    missing = [path.name for path in paths if not path.is_file()]
-    if missing:
-        verb = "is" if len(missing) == 1 else "are"
-        raise MissingData(f"{' and '.join(missing)} {verb} missing under {root}: {remedy}.")
-    return paths
+    here = [root / folder for folder in folders]
+    return next((path for place in (*here, *_places(root, titles)) if (path := _held(place, file))), None)
 
 
-def read_text(path: Path) -> bytes:
+def require(root: Path, files: Iterable[str], remedy: str, titles: Iterable[str] = ()) -> list[Place]:
+    """Where the files lie: all in the first folder that holds them all.
+
+    Args:
+        root, titles: as for `find`.
+
+    Raises:
+        MissingData: one is absent; the sentence names it, the remedy, and where the others lie.
+        BenchError: an archive cannot be read.
+    """
+    files, titles = list(files), list(titles)
+    places: list[Place] = [root, *_places(root, titles)]
+    for place in places:
+        found = [path for file in files if (path := _held(place, file))]
+        if len(found) == len(files):
+            return found
+    missing = [file for file in files if not any(_held(place, file) for place in places)]
+    names, verb = " and ".join(missing or files), "is" if len(missing) == 1 else "are"
+    lacking = f"{verb} missing" if missing else "do not lie together"
+    raise MissingData(f"{names} {lacking} under {root}{found_of(root, files, titles)}: {remedy}.")
+
+
+def found_of(root: Path, files: Iterable[str], titles: Iterable[str] = ()) -> str:
+    """A clause that names where some files of a release lie, of which others are absent; "" for none."""
+    found: dict[str, Place] = {}
+    for place in (root, *_places(root, titles)):
+        found |= {file: path for file in files if file not in found and (path := _held(place, file))}
+    for place in _strangers(root, titles):
+        telling = (file for file in files if file not in found and file not in _OF_ANYBODY)
+        found |= {file: path for file in telling if (path := _held(place, file))}
+    return f" (there is {' and '.join(map(str, found.values()))})" if found else ""
+
+
+def _held(place: Place, file: str) -> Place | None:
+    """The file in a folder, compressed or not."""
+    return next((path for name in (file, f"{file}.gz") if (path := place / name).is_file()), None)
+
+
+def _places(root: Path, titles: Iterable[str]) -> Iterator[Place]:
+    """The folders of a data set, the shallow ones first, then those of the archives that lie there.
+
+    They are those below its own folder, and those that are called like the release beside it.
+    """
+    beside = [each for each in _sorted(root.parent) if _is_called(each, titles) and each != root]
+    folders = [root, *(each for each in beside if each.is_dir())]
+    below = [inner for folder in folders for inner in _below(folder, _DEPTH)]
+    yield from sorted({*below, *folders[1:]} - {root}, key=lambda each: (len(each.parts), str(each)))
+    for file in (*beside, *(file for folder in (root, *below) for file in _sorted(folder))):
+        if file.suffix.lower() == ".zip" and file.is_file():
+            yield from _packed_folders(file)
+
+
+def _strangers(root: Path, titles: Iterable[str]) -> Iterator[Path]:
+    """Other folders of the data folder, where a release may have been put by mistake."""
+    for folder in (root.parent, *_sorted(root.parent)):
+        if folder != root and folder.is_dir() and not _is_called(folder, titles):
+            yield folder
+            if folder != root.parent:
+                yield from _below(folder, _DEPTH - 1)
+
+
+def _is_called(place: Path, titles: Iterable[str]) -> bool:
+    plain = re.sub("[^a-z0-9]", "", place.name.lower())
+    return not place.name.startswith(".") and any(plain.startswith(title) for title in titles)
+
+
+def _sorted(folder: Path) -> list[Path]:
+    """What lies in a folder; nothing where it is none."""
+    try:
+        return sorted(each for each in folder.iterdir() if not each.name.startswith("."))
+    except OSError:
+        return []
+
+
+def _below(folder: Path, depth: int) -> Iterator[Path]:
+    """The folders below one."""
+    for inner in _sorted(folder) if depth else ():
+        if inner.is_dir() and not inner.is_symlink():
+            yield inner
+            yield from _below(inner, depth - 1)
+
+
+def _packed_folders(file: Path) -> Iterator[zipfile.Path]:
+    """The folders of a zip archive."""
+    try:
+        top = zipfile.Path(str(file))
+        names = {name.rpartition("/")[0] for name in top.root.namelist()}
+    except (OSError, zipfile.BadZipFile) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BenchError(
+            f"{file} cannot be read as a zip archive ({reason}): remove it, or copy it there again."
+        ) from error
+    for name in sorted(names, key=lambda each: (each.count("/"), each)):
+        yield zipfile.Path(top.root, f"{name}/" if name else "")
+
+
+def read_text(path: Place) -> bytes:
     """A file's text with LF line ends, decompressed where its name ends in .gz.
+
+    A byte-order mark and one empty line at the end are left out: editors and exports add them.
 
     Raises:
         BenchError: the file cannot be read, or is not a whole gzip file.
@@ -98,6 +200,10 @@ def read_text(path: Path) -> bytes:
         text = path.read_bytes()
     except OSError as error:
         raise BenchError(f"{path} cannot be read ({error.strerror}), so check its permissions.") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        raise BenchError(
+            f"{path}: expected a whole archive, found a damaged one ({error}); {REMEDY}."
+        ) from error
     if path.suffix == ".gz":
         try:
             text = gzip.decompress(text)
@@ -105,7 +211,8 @@ def read_text(path: Path) -> bytes:
             raise BenchError(
                 f"{path}: expected a whole gzip file, found a damaged one ({error}); {REMEDY}."
             ) from error
-    return text.replace(b"\r\n", b"\n")
+    text = text.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
+    return text[:-1] if text.endswith(b"\n\n") else text
 
 
 def is_published(text: bytes, sha256: str, git_blob: str = "") -> bool:
@@ -120,7 +227,7 @@ def count_lines(text: bytes) -> int:
     return text.count(b"\n") + (text != b"" and not text.endswith(b"\n"))
 
 
-def line_error(path: Path, line: int, expected: str, found: str) -> BenchError:
+def line_error(path: Place, line: int, expected: str, found: str) -> BenchError:
     """The sentence for a wrong line (counted from 1)."""
     return BenchError(f"{path}, line {line}: expected {expected}, found {found}; {REMEDY}.")
 
@@ -138,7 +245,7 @@ def quote(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:60] + "…") if text else "an empty line"
 
 
-def read_pairs(path: Path, expected: PairFile) -> Pairs:
+def read_pairs(path: Place, expected: PairFile) -> Pairs:
     """Read and check one file.
 
     The published file is parsed without the checks of its rows. Any other is accepted if every
@@ -153,13 +260,8 @@ def read_pairs(path: Path, expected: PairFile) -> Pairs:
     if not published:
         _check_text(path, text, expected)
     names = [name for name in (expected.user, expected.item, expected.value) if name]
-    frame = pd.read_csv(
-        io.BytesIO(text),
-        sep=expected.separator,
-        names=list(expected.columns),
-        skiprows=int(expected.header),
-        usecols=names,
-        dtype={name: np.float64 if name == expected.value else np.int64 for name in names},
+    frame = _frame(
+        text, expected, {name: np.float64 if name == expected.value else np.int64 for name in names}
     )
     users, items = frame[expected.user].to_numpy(), frame[expected.item].to_numpy()
     exact = frame[expected.value].to_numpy() if expected.value else np.ones(len(frame))
@@ -178,7 +280,23 @@ def read_pairs(path: Path, expected: PairFile) -> Pairs:
     return Pairs(users, items, exact.astype(np.float32), altered)
 
 
-def _check_unique(path: Path, users: Ids, items: Ids, first_line: int) -> None:
+def _frame(text: bytes, expected: PairFile, types: dict[str, type]) -> pd.DataFrame:
+    """The columns of a text whose lines are of the right form."""
+    rules: dict[str, Any] = {
+        "sep": expected.separator,
+        "names": list(expected.columns),
+        "skiprows": int(expected.header),
+        "usecols": list(types),
+    }
+    try:
+        return pd.read_csv(io.BytesIO(text), dtype=types, **rules)
+    except ValueError:
+        # Some versions of pandas take 1e999 for no number; Python reads it as infinite.
+        words = pd.read_csv(io.BytesIO(text), dtype=str, **rules)
+        return pd.DataFrame({name: [kind(word) for word in words[name]] for name, kind in types.items()})
+
+
+def _check_unique(path: Place, users: Ids, items: Ids, first_line: int) -> None:
     """Raise a BenchError that names both lines if a pair stands twice."""
     code = users * (items.max(initial=0) + 1) + items
     order = np.argsort(code, kind="stable")
@@ -194,7 +312,7 @@ def _bounds(low: float, high: float) -> str:
     return f"{low:g} or more" if np.isinf(high) else f"{low:g} to {high:g}"
 
 
-def _check_text(path: Path, text: bytes, expected: PairFile) -> None:
+def _check_text(path: Place, text: bytes, expected: PairFile) -> None:
     """Check the header, the grammar of every line and the number of lines."""
     start = 0
     if expected.header:
@@ -216,7 +334,7 @@ def _check_text(path: Path, text: bytes, expected: PairFile) -> None:
     check_count(path, "rows", expected.rows, count_lines(text) - expected.header)
 
 
-def check_count(path: Path, what: str, expected: int, found: int) -> None:
+def check_count(path: Place, what: str, expected: int, found: int) -> None:
     """Raise a BenchError unless the two counts agree."""
     if expected != found:
         raise BenchError(f"{path}: expected {expected:,} {what}, found {found:,}; {REMEDY}.")

@@ -99,7 +99,9 @@ def test_a_wrong_matrix(root: Path, refusal: Callable[..., str], text: str, said
 
 def test_absent_files_say_where_to_get_them(root: Path) -> None:
     (root / "coat" / "test.ascii").unlink()
-    with pytest.raises(MissingData, match=r"test\.ascii is missing under .*coat: run `make data`, or unpack"):
+    with pytest.raises(
+        MissingData, match=r"test\.ascii is missing under .*train\.ascii\): run `make data`, or unpack"
+    ):
         load(root)
     with pytest.raises(MissingData, match=r"train\.ascii and test\.ascii are missing under"):
         load(root / "elsewhere")

@@ -278,7 +278,7 @@ def test_absent_files_say_where_to_get_them(tmp_path: Path) -> None:
         f"{kuairec.REMEDY}."
     )
     write(tmp_path, "random.txt", "small_matrix.csv")
-    with pytest.raises(MissingData, match=r"there should also be user\.txt: run `make data`"):
+    with pytest.raises(MissingData, match=r"also be user\.txt \(there is .*random\.txt\): run `make data`"):
         load(tmp_path, source="split")
 
 

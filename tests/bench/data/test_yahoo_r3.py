@@ -142,7 +142,24 @@ def test_a_file_that_was_cut_off_in_a_line(root: Path, refusal: Callable[..., st
 
 def test_absent_files_say_where_to_get_them(root: Path) -> None:
     (root / "yahoo_r3" / TEST).unlink()
-    with pytest.raises(MissingData, match=f"{TEST} is missing under .*yahoo_r3: request dataset R3 from"):
+    with pytest.raises(MissingData, match=f"{TEST} is missing under .*{TRAIN}.: request dataset R3 from"):
         load(root)
     with pytest.raises(MissingData, match=f"{TRAIN} and {TEST} are missing under .*Webscope"):
         load(root / "elsewhere")
+
+
+def test_autodebias_files_are_the_same_data(root: Path) -> None:
+    """Ids from 0 and commas; told from altered ones by their content."""
+    before = load(root)
+    elsewhere = root / "autodebias" / "yahooR3"
+    elsewhere.mkdir(parents=True)
+    for name, text in ((TRAIN, "user.txt"), (TEST, "random.txt")):
+        rows = [map(int, line.split(b"\t")) for line in FILES[name].splitlines()]
+        lines = [f"{user - 1},{song - 1},{stars}\n" for user, song, stars in rows]
+        (elsewhere / text).write_text("".join(lines))
+    after = load(elsewhere.parent)
+    assert (after.checksum, after.comparable) == (before.checksum, True)
+    assert after.source == "user.txt and random.txt of AutoDebias"
+    (elsewhere / "user.txt").write_text((elsewhere / "user.txt").read_text().replace("0,0,5", "0,0,4"))
+    altered = load(elsewhere.parent)
+    assert not altered.comparable and altered.notes["altered_files"] == "user.txt"
