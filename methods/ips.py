@@ -11,7 +11,8 @@ Differences from the paper:
    it, lies above Yahoo! R3's density and would make IPS there the same as MF.
 2. Naive Bayes works on the binary label, so it has two weights only: it re-weights the classes. P(r) comes
    from the mean label of A, not from the test set.
-3. `propensity: logistic` is a user and an item term without features, fitted to all of D.
+3. `propensity: logistic` is a user and an item term without features, fitted to all of D. The paper's own
+   estimates for Coat, from features, come with its release: `propensity: released`.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class IPS(Method):
     class Config(MethodConfig):
         """Fields of IPS."""
 
-        # naive_bayes (of the label) | logistic (user + item)
+        # naive_bayes (of the label) | logistic (user + item) | released (the data set's own, on Coat)
         propensity: str = field(default="naive_bayes", metadata=choices(*PROPENSITIES))
         # Largest normalised weight.
         clip: float = field(default=10.0, metadata=at_least(1, "the weights' mean"))

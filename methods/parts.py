@@ -26,6 +26,8 @@ from methods.weights import (
     naive_bayes,
     normalised,
     observed_sample,
+    pair_weights,
+    released,
     weight_diagnostics,
 )
 
@@ -51,6 +53,8 @@ __all__ = [
     "normal",
     "normalised",
     "observed_sample",
+    "pair_weights",
+    "released",
     "standard_normal",
     "weight_diagnostics",
 ]

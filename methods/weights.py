@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 
 from bench.engine.sampling import Batch, Pairs, TrainingData
+from bench.errors import BenchError
+
+LARGEST_STEP = 2.0  # of Newton's method on the log odds
 
 
 @dataclass(frozen=True)
@@ -108,9 +111,25 @@ def logistic(data: TrainingData, clip: Tensor) -> PairWeights:
     return PairWeights(user, item, bound, scale)
 
 
+def released(data: TrainingData, clip: Tensor) -> PairWeights:
+    """Normalised weights 1 / p with the propensities that the data set's authors publish beside it.
+
+    Raises:
+        BenchError: the data set has none, or their file is absent.
+    """
+    if data.released_propensity is None:
+        raise BenchError(
+            "method.propensity=released needs propensities that are published with the ratings, and here are "
+            "none: only Coat's release has them, in coat/propensities.ascii, so put that file beside its "
+            "ratings, or choose naive_bayes or logistic."
+        )
+    return pair_weights(data, data.released_propensity, clip)
+
+
 PROPENSITIES: dict[str, Callable[[TrainingData, Tensor], LabelWeights | PairWeights]] = {
     "naive_bayes": naive_bayes,
     "logistic": logistic,
+    "released": released,
 }
 
 
@@ -122,20 +141,26 @@ def known(data: TrainingData, clip: Tensor) -> PairWeights:
     """
     if data.propensity is None:
         raise ValueError("the true propensities are unknown")
-    inverse = 1 / data.propensity[data.users, data.items]
-    bound, scale = normalised(inverse, clip)
-    return PairWeights(data.propensity, None, bound, scale)
+    return pair_weights(data, data.propensity, clip)
 
 
-def logistic_propensity(data: TrainingData, steps: int = 50) -> tuple[Tensor, Tensor]:
+def pair_weights(data: TrainingData, propensity: Tensor, clip: Tensor) -> PairWeights:
+    """Normalised weights 1 / p of a propensity (U, I)."""
+    bound, scale = normalised(1 / propensity[data.users, data.items], clip)
+    return PairWeights(propensity, None, bound, scale)
+
+
+def logistic_propensity(data: TrainingData, steps: int = 20) -> tuple[Tensor, Tensor]:
     """Maximum-likelihood b_u (U,) and b_i (I,) of P(o = 1) = σ(b_u + b_i) over all user-item pairs.
 
     The likelihood knows a user and an item by their numbers of ratings only, so users with equal
     numbers share their term, and the problem shrinks to (distinct numbers of users) x (of items).
-    Newton's steps in float64, one side at a time. Half a rating is added to and half taken from an
-    extreme count (none or all), whose maximum is infinite.
+    Newton's steps in float64, one side at a time, from each side's own log odds. They are at most
+    `LARGEST_STEP`: a whole first step of an item that a third of all users rated is about 17, and what
+    follows is no number. Half a rating is added to and half taken from an extreme count (none or all),
+    whose maximum is infinite; without such counts the fit has every user's and item's number of ratings to
+    the last digits of a float64.
     """
-    device = data.users.device
     sides = []
     for index, n, other in (
         (data.users, data.n_users, data.n_items),
@@ -146,12 +171,14 @@ def logistic_propensity(data: TrainingData, steps: int = 50) -> tuple[Tensor, Te
         sides.append((values, group, size.double()))
     (users, user_group, user_size), (items, item_group, item_size) = sides
     b_u = torch.logit(users / data.n_items)
-    b_i = torch.zeros(len(items), dtype=torch.float64, device=device)
+    b_i = torch.logit(items / data.n_users) - torch.logit(items @ item_size / (data.n_users * data.n_items))
     for _ in range(steps):
         p = torch.sigmoid(b_u[:, None] + b_i)
-        b_i += (items - user_size @ p) / (user_size @ (p * (1 - p)))
+        step = (items - user_size @ p) / (user_size @ (p * (1 - p)))
+        b_i += step.clamp(-LARGEST_STEP, LARGEST_STEP)
         p = torch.sigmoid(b_u[:, None] + b_i)
-        b_u += (users - p @ item_size) / ((p * (1 - p)) @ item_size)
+        step = (users - p @ item_size) / ((p * (1 - p)) @ item_size)
+        b_u += step.clamp(-LARGEST_STEP, LARGEST_STEP)
     dtype = data.labels.dtype
     return b_u[user_group].to(dtype), b_i[item_group].to(dtype)
 

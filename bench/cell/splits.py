@@ -70,7 +70,7 @@ class Seeds:
                         f"dataset.threshold={threshold:g}, so no AUC can be measured: choose another one."
                     )
         a_users, a_items, a_labels = triple([each.train for each in splits])
-        truth = ratings.truth
+        truth, released = ratings.truth, ratings.released_propensity
         training = TrainingData(
             n_users=ratings.n_users,
             n_items=ratings.n_items,
@@ -83,6 +83,7 @@ class Seeds:
             unbiased_items=a_items,
             unbiased_labels=a_labels,
             propensity=None if truth is None else moved(truth.propensity),
+            released_propensity=None if released is None else moved(released),
         )
         test = [
             (moved(unbiased.users[each.test]), moved(unbiased.items[each.test]), labels[each.test])

@@ -1,19 +1,22 @@
 """Coat (Schnabel et al., "Recommendations as Treatments", ICML 2016).
 
 290 users rated 24 coats of their own choice and 16 coats drawn at random, out of 300, with 1 to 5
-stars. Files: `coat/train.ascii` and `coat/test.ascii`, matrices of 290 x 300 ratings, 0 = not rated.
+stars. Files: `coat/train.ascii` and `coat/test.ascii`, matrices of 290 x 300 ratings, 0 = not rated; and,
+if it is there, `coat/propensities.ascii`, the authors' estimates for every pair.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.config import DatasetConfig
 from bench.data import release as manifest
 from bench.data.ratings import Interactions, Ratings
+from bench.errors import BenchError
 
 _TITLES = ("coat",)
 REMEDY = (
@@ -36,6 +39,14 @@ class MatrixFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PropensityFile:
+    """A matrix of propensities, of which only the published one is taken; sha256 "": any."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What the release holds."""
 
@@ -43,6 +54,7 @@ class Manifest:
     n_items: int
     train: MatrixFile
     test: MatrixFile
+    propensities: PropensityFile
 
 
 MANIFEST = Manifest(
@@ -57,6 +69,10 @@ MANIFEST = Manifest(
         file="test.ascii",
         rated=4640,
         sha256="51fa28550f5bedebc6959d0e7b5e242b173c3c8d16317c7e49b89441304504ce",
+    ),
+    propensities=PropensityFile(
+        file="propensities.ascii",
+        sha256="a72e3142a413623c4a6b9d20c4f70fcc017e0db67cc3eb242116f69fb8fb9661",
     ),
 )
 
@@ -78,7 +94,22 @@ def load(config: Config, data_dir: Path) -> Ratings:
     parts = [_read(path, file, *shape) for path, file in zip(paths, files, strict=True)]
     biased, unbiased = (Interactions(part.users, part.items, part.values) for part in parts)
     source = "train.ascii and test.ascii of the release"
-    return manifest.assemble("coat", source, shape, biased, unbiased, files=parts)
+    ratings = manifest.assemble("coat", source, shape, biased, unbiased, files=parts)
+    released = _read_propensities(data_dir / "coat" / expected.propensities.file, expected)
+    return replace(ratings, released_propensity=released)
+
+
+def _read_propensities(path: Path, expected: Manifest) -> NDArray[np.float32] | None:
+    """The release's propensities, (U, I); None where the file is absent."""
+    if not path.is_file():
+        return None
+    text = manifest.read_text(path)
+    if expected.propensities.sha256 and not manifest.is_published(text, expected.propensities.sha256):
+        raise BenchError(
+            f"{path}: expected the propensities of the release, found other ones; {manifest.REMEDY}, or "
+            "remove it, since only `method.propensity=released` asks for it."
+        )
+    return np.array(text.split(), dtype=np.float32).reshape(expected.n_users, expected.n_items)
 
 
 def _read(path: manifest.Place, expected: MatrixFile, n_users: int, n_items: int) -> manifest.Pairs:

@@ -30,7 +30,8 @@ class Download:
 
     known_hash: of the archive, as pooch takes it; None where nobody published one. Whatever is
     known about the archive, the files inside are checked by the loader.
-    files: what the loader reads. papers: the release's words about it, kept where there are any.
+    files: what the loader needs. papers: what else of the release is kept where there is any, its words
+        about itself and what single methods may ask for.
     """
 
     config: DatasetConfig
@@ -46,7 +47,7 @@ DOWNLOADS = {
         "https://www.cs.cornell.edu/~schnabts/mnar/coat.zip",
         None,  # no hash of the archive is known; the loader checks the sha256 of the files inside
         ("train.ascii", "test.ascii"),
-        ("README.txt",),
+        ("README.txt", "propensities.ascii"),
     ),
     "kuairec": Download(
         # Only the release's own matrix is fetched: the literature's user.txt has no archive.

@@ -48,6 +48,9 @@ class Ratings:
     comparable: False where the paper's numbers were made from other ratings than these.
     checksum: sha256 hex over everything that determines the arrays (file contents, selection rule).
     notes: facts a reader of the record needs, such as pairs that stand in both sets.
+    released_propensity: (U, I) float32, what the release itself estimated, where it did and its file is
+        there. No part of the checksum: a loader takes the published file only, so that its content is
+        settled by the loader's code, and a data set is the same with and without it.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Ratings:
     comparable: bool = True
     notes: dict[str, float | str] = field(default_factory=dict)
     truth: Truth | None = None
+    released_propensity: NDArray[np.float32] | None = None
 
     @property
     def density(self) -> float:

@@ -69,6 +69,7 @@ class TrainingData:
     unbiased_items: Tensor
     unbiased_labels: Tensor
     propensity: Tensor | None = None  # (U, I), known for generated data only
+    released_propensity: Tensor | None = None  # (U, I), the release's own estimates, where it has any
 
     @property
     def density(self) -> float:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import methods
+from bench.data import Ratings, config_class, load, yahoo_r3
 from bench.engine.part import minimise
 from bench.engine.sampling import Batch, TrainingData
-from methods.weights import known, logistic, logistic_propensity, naive_bayes
+from bench.errors import BenchError, MissingData
+from methods.weights import known, logistic, logistic_propensity, naive_bayes, released
+
+DATA = Path(os.environ.get("BENCH_DATA") or "data")
 
 
 def data(n_users: int = 30, n_items: int = 20, n: int = 200) -> TrainingData:
@@ -30,7 +37,33 @@ def data(n_users: int = 30, n_items: int = 20, n: int = 200) -> TrainingData:
         unbiased_items=a % n_items,
         unbiased_labels=a_labels,
         propensity=torch.rand(n_users, n_items, generator=generator, dtype=torch.float64) * 0.9 + 0.01,
+        released_propensity=torch.rand(n_users, n_items, generator=generator, dtype=torch.float64) + 0.01,
     )
+
+
+def training(ratings: Ratings) -> TrainingData:
+    """The observed ratings of a data set, in float64, beside two members' A without a meaning."""
+    users, items = (torch.from_numpy(ids) for ids in (ratings.biased.users, ratings.biased.items))
+    return replace(
+        data(),
+        n_users=ratings.n_users,
+        n_items=ratings.n_items,
+        users=users,
+        items=items,
+        labels=torch.from_numpy(ratings.biased.values >= 3).double(),
+        propensity=None,
+        released_propensity=None
+        if ratings.released_propensity is None
+        else torch.from_numpy(ratings.released_propensity).double(),
+    )
+
+
+def real(name: str) -> Ratings:
+    """A data set's own files; where they are absent the test is skipped with the loader's words."""
+    try:
+        return load(config_class(name)(name=name), DATA)
+    except MissingData as missing:
+        pytest.skip(str(missing))
 
 
 def all_observed(data: TrainingData) -> Batch:
@@ -55,7 +88,7 @@ def test_naive_bayes_weights_are_the_ratio_of_shares() -> None:
     assert (1 / one.density / naive_bayes(one, CLIP)(all_observed(one))).isfinite().all()
 
 
-@pytest.mark.parametrize("make", [naive_bayes, logistic, known])
+@pytest.mark.parametrize("make", [naive_bayes, logistic, known, released])
 @pytest.mark.parametrize("clip", [1.2, 3.0, 1000.0])
 def test_weights_have_mean_one_over_the_observed_and_the_clip_binds(make, clip: float) -> None:
     one = data()
@@ -79,15 +112,73 @@ def test_one_class_only_in_a_gives_finite_weights() -> None:
 
 def test_the_logistic_fit_reproduces_every_users_and_items_number_of_ratings() -> None:
     """The score equations of the maximum-likelihood fit."""
-    one = data(n=250)
+    assert_every_count_is_reproduced(data(n=250))
+
+
+def assert_every_count_is_reproduced(one: TrainingData) -> None:
+    """Of users and of items, none of whom has no rating or all of them."""
     user, item = logistic_propensity(one)
     p = torch.sigmoid(user[:, None] + item)
-    n_user = torch.bincount(one.users, minlength=30).double()
-    n_item = torch.bincount(one.items, minlength=20).double()
-    seen = n_user > 0
-    torch.testing.assert_close(p.sum(1)[seen], n_user[seen], rtol=0.02, atol=1e-6)
-    torch.testing.assert_close(p.sum(0), n_item, rtol=0.02, atol=0.6)
-    assert float(p.sum()) == pytest.approx(250, rel=0.01)
+    for found, index, other in ((p.sum(1), one.users, one.n_items), (p.sum(0), one.items, one.n_users)):
+        counts = torch.bincount(index, minlength=len(found)).double()
+        assert float(counts.min()) > 0 and float(counts.max()) < other
+        torch.testing.assert_close(found, counts, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("name", ["coat", "yahoo_r3"])
+def test_the_logistic_fit_of_real_ratings_reproduces_every_count(name: str) -> None:
+    assert_every_count_is_reproduced(training(real(name)))
+
+
+def test_an_item_that_a_third_of_all_users_rated_does_not_blow_the_fit_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files in the form of Yahoo! R3's, sparse but for one song."""
+    random, n_users, n_items = np.random.default_rng(0), 900, 200
+    rated = random.random((n_users, n_items)) < 0.01
+    rated[:, 7] = random.random(n_users) < 1 / 3
+    rated[np.arange(n_users), np.arange(n_users) % n_items] = True  # nobody, and no song, without a rating
+    users, items = np.nonzero(rated)
+    rows = [
+        f"{user + 1}\t{item + 1}\t{1 + (user + item) % 5}\n" for user, item in zip(users, items, strict=True)
+    ]
+    (tmp_path / "yahoo_r3").mkdir()
+    files = []
+    for file in (yahoo_r3.MANIFEST.train, yahoo_r3.MANIFEST.test):
+        (tmp_path / "yahoo_r3" / file.file).write_text("".join(rows))
+        files.append(replace(file, rows=len(rows), users=(1, n_users), items=(1, n_items), sha256=""))
+    manifest = yahoo_r3.Manifest(n_users=n_users, n_items=n_items, train=files[0], test=files[1])
+    monkeypatch.setattr(yahoo_r3, "MANIFEST", manifest)
+    assert_every_count_is_reproduced(training(yahoo_r3.load(yahoo_r3.Config(name="yahoo_r3"), tmp_path)))
+
+
+def test_none_and_all_of_the_ratings_have_finite_terms() -> None:
+    one = data()
+    cells = torch.arange(600)
+    for chosen in (cells, cells[cells // 20 > 0], cells[cells % 20 == 3]):
+        terms = logistic_propensity(replace(one, users=chosen // 20, items=chosen % 20))
+        assert all(bool(term.isfinite().all()) for term in terms)
+
+
+def test_released_propensities_are_those_of_the_release() -> None:
+    """Coat's: 1 / p sums to about |D| over O."""
+    ratings = real("coat")
+    if ratings.released_propensity is None:
+        pytest.skip("propensities.ascii is absent")
+    one = training(ratings)
+    weights = released(one, CLIP * 1e9)
+    assert weights.propensity(all_observed(one))[1, 0] == one.released_propensity[one.users[0], one.items[0]]
+    assert float((1 / weights.propensity(all_observed(one))).mean() * one.density) == pytest.approx(
+        1.04, abs=0.005
+    )
+
+
+@pytest.mark.parametrize("key", ["ips", "dr", "dr_jl"])
+def test_released_propensities_where_there_are_none_are_refused(key: str) -> None:
+    one = replace(data(), released_propensity=None)
+    kind = methods.get(key)
+    with pytest.raises(BenchError, match=r"^method\.propensity=released needs .*: only Coat's release has"):
+        kind([kind.Config(propensity="released")] * 2, [0, 1], one)
 
 
 def test_ips_with_equal_weights_is_mf() -> None:

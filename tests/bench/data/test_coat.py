@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         replace(file, rated=rated, sha256="")
         for file, rated in ((coat.MANIFEST.train, 3), (coat.MANIFEST.test, 2))
     )
-    small = coat.Manifest(n_users=2, n_items=3, train=train, test=test)
+    small = replace(coat.MANIFEST, n_users=2, n_items=3, train=train, test=test)
     monkeypatch.setattr(coat, "MANIFEST", small)
     (tmp_path / "coat").mkdir()
     for name, text in FILES.items():
@@ -47,6 +48,9 @@ def test_the_release(real: Callable[..., Ratings]) -> None:
         assert (part.values >= 4).mean() == pytest.approx(share_of_4, abs=5e-5)
     assert ratings.notes == {"pairs_in_both": 366}
     assert ratings.comparable
+    if ratings.released_propensity is not None:
+        assert ratings.released_propensity.shape == (290, 300)
+        assert ratings.released_propensity.mean() == pytest.approx(ratings.density, abs=5e-5)
 
 
 def test_rated_cells_are_pairs(root: Path) -> None:
@@ -68,6 +72,34 @@ def test_line_ends_and_spaces_do_not_change_the_checksum(root: Path) -> None:
     assert load(root).checksum == before
     (root / "coat" / "train.ascii").write_bytes(b"0 5 1\n3 0 0\n")
     assert load(root).checksum != before
+
+
+def test_the_releases_propensities_are_read_where_they_lie(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = load(root)
+    text = "0.5 0.25 0.125\n0.1 0.2 0.3\n"
+    (root / "coat" / "propensities.ascii").write_text(text)
+    published = replace(coat.MANIFEST.propensities, sha256=hashlib.sha256(text.encode()).hexdigest())
+    monkeypatch.setattr(coat, "MANIFEST", replace(coat.MANIFEST, propensities=published))
+    ratings = load(root)
+    assert without.released_propensity is None and ratings.released_propensity is not None
+    assert ratings.released_propensity.dtype == np.float32
+    assert ratings.released_propensity.tolist() == pytest.approx(
+        np.array([[0.5, 0.25, 0.125], [0.1, 0.2, 0.3]])
+    )
+    assert ratings.checksum == without.checksum  # the same ratings, with and without the file
+
+
+def test_other_propensities_than_the_published_ones_are_refused(
+    root: Path, refusal: Callable[..., str]
+) -> None:
+    """Their content is no part of a record's identity, so it must be known."""
+    file = root / "coat" / "propensities.ascii"
+    file.write_text("0.5 0.25 0.125\n0.1 0.2 0.3\n")
+    assert refusal(load, root).startswith(
+        f"{file}: expected the propensities of the release, found other ones"
+    )
 
 
 def test_another_file_than_the_published_one_is_marked(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

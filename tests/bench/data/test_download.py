@@ -18,7 +18,11 @@ import pytest
 from bench.data import coat, download, kuairec
 
 COAT = {"coat/train.ascii": "0 5 1\n2 0 0\n", "coat/test.ascii": "0 0 4\n3 0 0\n"}
-COMPANIONS = {"coat/README.txt": "Coat", "coat/propensities.ascii": "not wanted"}
+COMPANIONS = {
+    "coat/README.txt": "Coat",
+    "coat/propensities.ascii": ".1 .2 .3\n.4 .5 .6\n",
+    "coat/features.ascii": "not wanted",
+}
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -35,7 +39,9 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         replace(file, rated=rated, sha256="")
         for file, rated in ((coat.MANIFEST.train, 3), (coat.MANIFEST.test, 2))
     )
-    monkeypatch.setattr(coat, "MANIFEST", coat.Manifest(n_users=2, n_items=3, train=train, test=test))
+    anything = replace(coat.MANIFEST.propensities, sha256="")
+    small = replace(coat.MANIFEST, n_users=2, n_items=3, train=train, test=test, propensities=anything)
+    monkeypatch.setattr(coat, "MANIFEST", small)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
         address = f"http://127.0.0.1:{server.server_port}"
         offered = {"coat": {"url": f"{address}/coat.zip"}, "kuairec": {"url": f"{address}/KuaiRec.zip"}}
@@ -79,7 +85,8 @@ def test_a_good_archive_lands_and_is_not_fetched_twice(
     assert run(data, "coat") == 0
     source = "train.ascii and test.ascii of the release"
     assert capfd.readouterr() == (f"coat: fetched to {data / 'coat'} ({source}).\n", "")
-    assert lying_under(data) == ["coat/README.txt", "coat/test.ascii", "coat/train.ascii"]
+    kept = ["README.txt", "propensities.ascii", "test.ascii", "train.ascii"]
+    assert lying_under(data) == [f"coat/{file}" for file in kept]
     (web / "coat.zip").unlink()
     assert run(data, "coat") == 0
     assert capfd.readouterr().out == f"coat: present under {data / 'coat'} ({source}).\n"
