@@ -96,10 +96,14 @@ def stepping(method: Method) -> Turn:
 
 def one_pass(method: Method) -> float:
     """Seconds of Adam's steps of all parts alone, of a method on Numba's kernels; every row is touched."""
+    from bench.engine.kernels.numba_ import Collected  # imports Numba, which `--help` need not
+
     seconds = []
     for _ in range(_TURNS):
         for part in method.parts.values():
-            part.adam.gradients.touch_all()
+            gradients = part.adam.gradients
+            assert isinstance(gradients, Collected)
+            gradients.touch_all()
         start = time.thread_time()
         for part in method.parts.values():
             part.adam.step()

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numba
 import numpy as np
@@ -259,14 +259,18 @@ class _Moved(Mapping[str, Tensor]):
         return len(self.tables)
 
 
-class _Ahead:
-    """In the place of a part's Adam, one step of gradient descent ahead of it."""
+class _Ahead(Adam):
+    """In the place of a part's Adam, one step of gradient descent ahead of it; not to be stepped.
+
+    moved_by: the gradient of that step. base: the tables before it.
+    """
 
     def __init__(self, adam: FlatAdam, rate: Tensor) -> None:
-        self.adam, self.step = adam, adam.gradients
+        self.adam, self.moved_by = adam, adam.gradients
         self.base = adam.tables
         self.rate: NDArray[np.float32] = rate.numpy()
-        self.tables = _Moved(adam.tables, self.step, rate)
+        # A mapping that makes a table when it is asked for, of which nothing but reading is asked.
+        self.tables = cast("dict[str, Tensor]", _Moved(adam.tables, self.moved_by, rate))
         self.learning_rate = adam.learning_rate
 
 
@@ -329,14 +333,17 @@ class Numba(Kernels):
 
     def ahead(self, part: AnyPart, pulled: Sequence[tuple[Leaf, Tensor]], rate: Tensor) -> AnyPart:
         """See `Kernels.ahead`; the part's gradient, 0 between two steps, holds the step meanwhile."""
-        _pull(pulled, part.adam.gradients)
-        return part.with_adam(_Ahead(part.adam, rate))
+        adam = _flat(part)
+        _pull(pulled, adam.gradients)
+        return part.with_adam(_Ahead(adam, rate))
 
     def along(
         self, twin: Part, pulled: Sequence[tuple[Leaf, Tensor]], leaves: Sequence[Leaf]
     ) -> list[Tensor]:
         """See `Kernels.along`."""
-        adam, step = twin.adam.adam, twin.adam.step
+        ahead = twin.adam
+        assert isinstance(ahead, _Ahead)
+        adam, step = ahead.adam, ahead.moved_by
         direction = adam.direction
         _pull(pulled, direction)
         pushed = [leaf.push(direction) for leaf in leaves]
@@ -352,7 +359,7 @@ class Numba(Kernels):
         value, out = _empty(*u.shape)
         if isinstance(part.adam, _Ahead):
             return self._factorise_ahead(part, u, i, value)
-        tables = part.adam.tables.arrays
+        tables = _flat(part).tables.arrays
         p, q, a, b, c = (tables[name] for name in _FACTORS)
         self.loops.factorise(p, q, a, b, c, u, i, out)
         if not torch.is_grad_enabled():
@@ -435,9 +442,10 @@ class Numba(Kernels):
     def _gathered_ahead(self, part: Part, table: str, index: NDArray[np.int64]) -> NDArray[np.float32]:
         """Rows (G, B, D) of a table of a part that is one step ahead."""
         ahead = part.adam
+        assert isinstance(ahead, _Ahead)
         whole = _three(ahead.base.arrays[table])
         out = np.empty((*index.shape, whole.shape[2]), np.float32)
-        step = ahead.step
+        step = ahead.moved_by
         self.loops.gather_ahead(whole, index, _three(step.arrays[table]), step.marks[table], ahead.rate, out)
         return out
 
@@ -485,8 +493,9 @@ class Numba(Kernels):
             value = torch.from_numpy(self._gathered_ahead(part, table, i))
             shape = part.adam.base[table].shape
         else:
-            shape = part.adam.tables[table].shape
-            whole = _three(part.adam.tables.arrays[table])
+            tables = _flat(part).tables
+            shape = tables[table].shape
+            whole = _three(tables.arrays[table])
             value, out = _empty(*i.shape, whole.shape[2])
             self.loops.gather(whole, i, out, 0)
         value = value.view(*index.shape, *shape[2:])
@@ -550,7 +559,7 @@ class Numba(Kernels):
             rows = (self.rows(model, "users", pairs.users), self.rows(model, "items", pairs.items))
             return _layers(network, torch.cat(rows, -1))
         u, i = pairs.arrays
-        p, q = (model.adam.tables.arrays[name] for name in ("users", "items"))
+        p, q = (_flat(model).tables.arrays[name] for name in ("users", "items"))
         d = p.shape[2]
         inputs = np.empty((*u.shape, 2 * d), np.float32)
         self.loops.gather(p, u, inputs, 0)
@@ -576,7 +585,7 @@ class Numba(Kernels):
         return self._network_leaf(network, value, run)
 
     def _network(self, part: Part, inputs: NDArray[np.float32]) -> tuple[Tensor, _Run]:
-        tables = part.adam.tables.arrays
+        tables = _flat(part).tables.arrays
         n_layers = len(tables) // 2
         run = _Run([inputs], [])
         for layer in range(n_layers):
@@ -660,6 +669,13 @@ def _layers(part: Part, inputs: Tensor) -> Tensor:
         if layer < n_layers - 1:
             inputs = torch.relu(inputs)
     return inputs
+
+
+def _flat(part: Part) -> FlatAdam:
+    """The Adam of a part that is not one step ahead."""
+    adam = part.adam
+    assert isinstance(adam, FlatAdam)
+    return adam
 
 
 def _pull(pulled: Sequence[tuple[Leaf, Tensor]], into: Collected) -> None:

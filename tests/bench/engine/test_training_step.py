@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.engine.part import Part, minimise
+from bench.engine.part import Part, minimise, slopes
 from bench.engine.sampling import Draw, Sampler, TrainingData
 
 
@@ -48,6 +48,37 @@ def test_members_left_in_the_stack_go_on_as_before() -> None:
         chosen = target[[0, 2]] if step >= 10 else target
         minimise(dropped, (dropped.whole("table") - chosen).square().mean((-1, -2)))
     assert torch.equal(full.tables["table"][[0, 2]], dropped.tables["table"])
+
+
+class _OtherEngine:
+    """An engine whose call has other names, as that of another torch may have."""
+
+    def __init__(self) -> None:
+        self.own = torch.autograd.Variable._execution_engine  # type: ignore[attr-defined]
+        self.calls = 0
+
+    def run_backward(self, *given: object, accumulate_grad: bool) -> object:
+        self.calls += 1
+        return self.own.run_backward(*given, accumulate_grad=accumulate_grad)
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_slopes_are_autograds_whatever_torchs_engine_is_called_by(
+    create_graph: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(4)
+    one, two, unused = (torch.randn(3, 5, generator=generator, requires_grad=True) for _ in range(3))
+    loss = (one.exp() * two).mean(-1)
+    direct = slopes(loss, [one, two, unused], create_graph)
+    other = _OtherEngine()
+    monkeypatch.setattr(torch.autograd.Variable, "_execution_engine", other)
+    public = slopes(loss, [one, two, unused], create_graph)
+    assert other.calls == 1
+    assert direct[2] is None and public[2] is None
+    for found, again in zip(direct[:2], public[:2], strict=True):
+        assert found is not None and again is not None
+        assert torch.equal(found, again)
+        assert found.requires_grad == again.requires_grad == create_graph
 
 
 def test_a_loss_from_before_the_last_step_is_refused() -> None:
