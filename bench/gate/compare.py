@@ -81,11 +81,15 @@ class Change:
 class Comparison:
     """Every line of both tables, the worst first, and what else is to be said.
 
-    strict: as `--strict` has it. notes: what was not compared. warnings: of costs.
+    strict: as `--strict` has it. missing: what the baseline has and the new table lacks as a whole, one
+    sentence each. allow_missing: whether that was meant. notes: what else was not compared. warnings: of
+    costs.
     """
 
     changes: list[Change]
     strict: bool
+    missing: list[str] = field(default_factory=list)
+    allow_missing: bool = False
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -94,6 +98,11 @@ class Comparison:
         """The regressions, the worst first."""
         wrong = ("worse", "gone", "better", "shifted") if self.strict else ("worse", "gone")
         return [change for change in self.changes if change.verdict in wrong]
+
+    @property
+    def fails(self) -> bool:
+        """Whether the gate does: on a regression, and on what is missing without being allowed to."""
+        return bool(self.failing) or (bool(self.missing) and not self.allow_missing)
 
     @property
     def shown(self) -> list[Change]:
@@ -113,7 +122,10 @@ class Comparison:
         text += f"; {n['shifted']} shifted in most seeds" if n["shifted"] else ""
         text += f"; {n['gone']} are gone" if n["gone"] else ""
         text += f"; {n['new']} are new" if n["new"] else ""
-        return text + (". The gate fails." if self.failing else ". The gate passes.")
+        if self.missing:
+            named = f"{len(self.missing)} of the baseline's data sets and protocols "
+            text += f"; {named}{'was' if len(self.missing) == 1 else 'were'} not compared"
+        return text + (". The gate fails." if self.fails else ". The gate passes.")
 
 
 def compare(
@@ -121,11 +133,13 @@ def compare(
     new: dict[LineKey, Mean | None],
     strict: bool = False,
     seeds: tuple[SeedValues, SeedValues] = ({}, {}),
+    allow_missing: bool = False,
 ) -> Comparison:
     """Compares two tables, and the seeds behind them where both are known.
 
     A data set without a single number in one of the tables was not measured there (its files are absent on
-    that machine, for instance): that is noted, and its lines are not called gone or new.
+    that machine, for instance): its lines are not called gone or new. Where it is the new table that lacks
+    it, it is missing, and the gate fails unless `allow_missing`: what compared nothing must not look green.
 
     Raises:
         BenchError: they have no line in common.
@@ -141,11 +155,11 @@ def compare(
             changes.append(change)
     if not any(change.difference is not None for change in changes):
         raise BenchError("The two tables have no line in common, so there is nothing to compare.")
-    notes = [f"{'/'.join(place)} is not compared: it has no numbers here." for place in known - measured]
-    notes += [f"{'/'.join(place)} is not compared: the baseline lacks it." for place in measured - known]
+    missing = [f"{'/'.join(place)} is not compared: it has no numbers here." for place in known - measured]
+    notes = [f"{'/'.join(place)} is not compared: the baseline lacks it." for place in measured - known]
     order = {"gone": 0, "worse": 0, "better": 1, "shifted": 1, "new": 2}
     changes.sort(key=lambda each: (order.get(each.verdict, 3), -each.size))
-    return Comparison(changes, strict, sorted(notes))
+    return Comparison(changes, strict, sorted(missing), allow_missing, sorted(notes))
 
 
 def _measured(table: dict[LineKey, Mean | None]) -> set[_Place]:
@@ -208,11 +222,19 @@ def cost_warnings(old: dict[CellName, Cost], new: dict[CellName, Cost]) -> list[
     return found
 
 
-def compare_files(baseline: Path, new: Path, strict: bool = False, methods: Sequence[str] = ()) -> Comparison:
+def compare_files(
+    baseline: Path,
+    new: Path,
+    strict: bool = False,
+    methods: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    allow_missing: bool = False,
+) -> Comparison:
     """Compares two tables with what stands beside both of them (the seeds only where it is strict).
 
     Args:
-        methods: the rows to compare; all, where none is named.
+        methods, datasets: the rows and data sets to compare; all, where none is named.
+        allow_missing: see `compare`.
 
     Raises:
         BenchError: a file cannot be read, or they have no line in common.
@@ -222,10 +244,14 @@ def compare_files(baseline: Path, new: Path, strict: bool = False, methods: Sequ
     if strict and all(seeds_file(table).exists() for table in tables):
         seeds = (read_seeds(seeds_file(baseline)), read_seeds(seeds_file(new)))
     old, now = (
-        {key: value for key, value in read_table(table).items() if not methods or key[2] in methods}
+        {
+            key: value
+            for key, value in read_table(table).items()
+            if (not methods or key[2] in methods) and (not datasets or key[1] in datasets)
+        }
         for table in tables
     )
-    found = compare(old, now, strict, seeds)
+    found = compare(old, now, strict, seeds, allow_missing)
     if all(cost_file(table).exists() for table in tables):
         found.warnings.extend(cost_warnings(*(read_costs(cost_file(table)) for table in tables)))
     return found

@@ -116,7 +116,14 @@ def _work(given: argparse.Namespace) -> int:
     found = None
     if given.baseline.exists():
         rows = given.methods.split(",") if given.methods else ()
-        found = compare_files(given.baseline, table, strict=True, methods=rows)
+        found = compare_files(
+            given.baseline,
+            table,
+            strict=True,
+            methods=rows,
+            datasets=given.datasets.split(","),
+            allow_missing=given.allow_missing or given.update,
+        )
         write_text(given.scratch / SUMMARY, as_text(found, given.all, markdown=True))
     if given.update:
         kept = tables.replace_baseline(given.baseline, table)

@@ -2,7 +2,8 @@
 
 Compares two tables of the form of `table1.csv`, line by line. A mean that is worse than the baseline's by
 more than max(floor, 2 × the baseline's standard error over its seeds) is a regression, and so is one that
-is gone.
+is gone. A data set or protocol of the baseline without a number in the new table fails too, since nothing
+of it was compared, unless `--allow-missing` says that this is meant.
 
 With `--strict`, which is for two runs of the same profile, two more changes fail. What is *better* by more
 than the tolerance: a leak of the test ratings into training looks like an improvement, and an honest one
@@ -35,6 +36,8 @@ from bench.gate.compare import Change, Comparison, compare_files
 
 UNREADABLE = 2  # exit status where a file cannot be read
 
+ALLOW = "Where that is meant, say --allow-missing."
+
 _ANNOTATIONS = 10  # GitHub shows that many of a kind
 _SUMMARY_LINES = 300  # its summaries end at 1 MiB
 
@@ -64,7 +67,13 @@ def _signed(value: float | None) -> str:
 def as_text(comparison: Comparison, everything: bool, markdown: bool = False) -> str:
     """The comparison for a terminal, or as Markdown."""
     changes = comparison.changes if everything else comparison.shown
-    said = [*comparison.notes, *(f"Warning: {warning}" for warning in comparison.warnings)]
+    said = [
+        *(f"Missing: {line}" for line in comparison.missing),
+        *comparison.notes,
+        *(f"Warning: {warning}" for warning in comparison.warnings),
+    ]
+    if comparison.missing and not comparison.allow_missing:
+        said.append(ALLOW)
     if markdown:
         said = [f"- {line}" for line in said]
     parts = [as_grid(changes, "github" if markdown else "plain"), "\n".join(said), comparison.sentence]
@@ -86,6 +95,7 @@ def as_json(comparison: Comparison, everything: bool) -> str:
         "diff": diff,
         "regressions": len(comparison.failing),
         "summary": comparison.sentence,
+        "missing": comparison.missing,
         "notes": comparison.notes,
         "warnings": comparison.warnings,
     }
@@ -95,7 +105,9 @@ def as_json(comparison: Comparison, everything: bool) -> str:
 def workflow_commands(comparison: Comparison) -> list[str]:
     """GitHub's workflow commands: the worst regressions as errors, all else that is shown as warnings."""
     failing = comparison.failing
-    lines = [_annotation("error", change) for change in failing[:_ANNOTATIONS]]
+    kind = "warning" if comparison.allow_missing else "error"
+    lines = [_command(kind, "missing", line) for line in comparison.missing]
+    lines += [_annotation("error", change) for change in failing[:_ANNOTATIONS]]
     others = [change for change in comparison.shown if change not in failing]
     warnings = [
         *(_command("warning", "cost", warning) for warning in comparison.warnings),
@@ -148,24 +160,27 @@ def tell(comparison: Comparison, style: str, everything: bool) -> int:
             comparison.sentence,
             shown,
             f"{more} more lines." if more > 0 else "",
-            "\n".join(f"- {line}" for line in [*comparison.notes, *comparison.warnings]),
+            "\n".join(f"- {line}" for line in [*comparison.missing, *comparison.notes, *comparison.warnings]),
         ]
         try:
             with open(summary, "a", encoding="utf-8") as stream:
                 stream.write("\n\n".join(part for part in parts if part) + "\n\n")
         except OSError as error:
             raise BenchError(f"{summary} cannot be written: {error.strerror or error}.") from error
-    return 1 if comparison.failing else 0
+    return 1 if comparison.fails else 0
 
 
 def add_style(parser: argparse.ArgumentParser) -> None:
-    """The options that say how a comparison is told: `style` (text | md | json) and `all`."""
+    """The options of a comparison: `style` (text | md | json), `all` and `allow_missing`."""
     style = parser.add_mutually_exclusive_group()
     for name, what in (("md", "as Markdown"), ("json", "as JSON")):
         style.add_argument(
             f"--{name}", dest="style", action="store_const", const=name, default="text", help=what
         )
     parser.add_argument("--all", action="store_true", help="show what stayed within its tolerance, too")
+    parser.add_argument(
+        "--allow-missing", action="store_true", help="do not fail where a data set of the baseline is absent"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -179,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--strict", action="store_true", help="fail on what is better or shifted, too")
 
     def work(given: argparse.Namespace) -> int:
-        found = compare_files(given.baseline, given.new, given.strict)
+        found = compare_files(given.baseline, given.new, given.strict, allow_missing=given.allow_missing)
         return tell(found, given.style, given.all)
 
     return command(parser, work, arguments, failed=UNREADABLE)

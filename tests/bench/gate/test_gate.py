@@ -118,11 +118,20 @@ def test_a_new_line_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["", None])
-def test_a_data_set_that_is_absent_is_not_compared(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], value: str | None
+def test_a_data_set_that_is_absent_fails_unless_it_is_allowed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, value: str | None
 ) -> None:
-    assert verdicts(tmp_path, {("coat", "mf", "auc", ""): value}) == (0, {})
-    assert "table/coat is not compared: it has no numbers here." in capsys.readouterr().out
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    assert verdicts(tmp_path, {("coat", "mf", "auc", ""): value}) == (1, {})
+    said = capsys.readouterr().out
+    assert "Missing: table/coat is not compared: it has no numbers here." in said
+    assert "--allow-missing" in said and "The gate fails." in said
+    assert "::error title=missing::table/coat is not compared: it has no numbers here." in said
+    files = [str(tmp_path / "old.csv"), str(tmp_path / "new.csv")]
+    assert gate.main([*files, "--allow-missing"]) == 0
+    said = capsys.readouterr().out
+    assert "::warning title=missing::table/coat is not compared: it has no numbers here." in said
+    assert "1 of the baseline's data sets and protocols was not compared. The gate passes." in said
     assert gate.main([str(tmp_path / "new.csv"), str(tmp_path / "old.csv")]) == 0
     assert "table/coat is not compared: the baseline lacks it." in capsys.readouterr().out
     nothing = dict.fromkeys(LINES, value)

@@ -159,6 +159,22 @@ def test_an_update_keeps_a_data_set_that_is_absent(tmp_path: Path) -> None:
     assert tables.replace_baseline(first, new) == [] and first.read_text() == new.read_text()
 
 
+def test_a_data_set_that_was_asked_for_and_is_absent_fails(
+    baseline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = tmp_path / "baseline.csv"
+    lines = baseline.read_text().splitlines()
+    whole.write_text("\n".join([*lines, *(line.replace(",synthetic,", ",coat,") for line in lines[1:])]))
+    made = tmp_path / "made.csv"
+    made.write_text(baseline.read_text())
+    monkeypatch.setattr(quick, "train_profile", lambda *given: (made, 0))
+    options = ["--baseline", str(whole), "--scratch", str(tmp_path)]
+    assert quick.main(options) == 1
+    assert "Missing: table/coat is not compared" in capsys.readouterr().out
+    assert quick.main([*options, "--allow-missing"]) == 0
+    assert quick.main([*options, "--datasets", "synthetic"]) == 0  # what is not asked for is not missed
+
+
 def test_an_update_says_what_changed(
     baseline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
