@@ -13,8 +13,9 @@ Differences from the paper:
 1. The target is divided by 1 + α, since a sigmoid output cannot reach beyond 1.
 2. The range is taken once over all of O, not in each batch, where it would depend on the batch size; and it
    is at least .1, since a teacher of a few hundred ratings may be nearly constant.
-3. Each of the three phases stops early on validation AUC; the distillation may keep the base as it was. With
-   α = 0 it is plain MF trained further: the control of what the third phase gives by itself.
+3. Each of the three phases stops early on validation AUC; the distillation keeps what it has trained itself,
+   never the base as it was. With α = 0 it is plain MF trained further: the control of what the third phase
+   gives by itself.
 4. ℓ is the suite's pointwise loss; the paper's is the squared error of raw scores.
 """
 

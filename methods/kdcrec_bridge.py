@@ -10,7 +10,8 @@ Differences from the paper:
 1. ℓ is the suite's pointwise loss, and the distance is one of probabilities; the paper's are squared errors
    of raw scores.
 2. `everywhere_ratio` pairs of D stand beside one of O in a step; the paper draws as many as of O.
-3. Each of the three phases stops early on validation AUC; the distillation may keep the base as it was.
+3. Each of the three phases stops early on validation AUC; the distillation keeps what it has trained itself,
+   never the base as it was.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ Comparison" (two-phase learning); the losses are in `ultd.py`.
 
 Differences from the paper:
 1. The paper does not say which f the pseudo-labels are learned against. Here it is plain MF, stopped on
-   validation; `restart: true` starts f anew in the last phase.
+   validation; `restart: true` starts f anew in the last phase. That phase keeps what it has trained itself,
+   never the base as it was.
 2. L_g has no minimum while λ is small, so that phase has a fixed length.
 3. Those of `ultd_jl.py`, the moving stretch of a large A among them.
 """

@@ -27,7 +27,7 @@ from bench.engine.members import Member, groups
 from bench.engine.memory import budget, bytes_per_member, least_bytes
 from bench.engine.method import Method, MethodConfig
 from bench.engine.sampling import TrainingData
-from bench.engine.training import Outcome, train
+from bench.engine.training import Outcome, copies, train
 from bench.records import store
 
 
@@ -74,7 +74,8 @@ class Trainer:
         def bytes_of(member: Member) -> int:
             training, validation = self.seeds.of_members([member])
             n_test = len(self.seeds.test[member.seed][0]) if look_at_test else 0
-            return bytes_per_member(self._build([member], training), validation.labels.shape[-1], n_test)
+            method = self._build([member], training)
+            return copies(method) * bytes_per_member(method, validation.labels.shape[-1], n_test)
 
         allowed = budget(self.cell.engine, self.device)
         return groups(members, bytes_of, allowed, self.device, least if self.kind.trained else None)
@@ -109,9 +110,12 @@ class Trainer:
     ) -> list[Trained]:
         start = time.perf_counter()
         training, validation = self.seeds.of_members(stack)
-        method = self._build(stack, training)
         outcome = train(
-            method, validation, self.cell.engine, self.cell.dataset.evaluations_per_epoch, finished
+            self._build(stack, training),
+            validation,
+            self.cell.engine,
+            self.cell.dataset.evaluations_per_epoch,
+            finished,
         )
         found = self._harvest(stack, outcome, look_at_test, users)
         for trained in found:

@@ -16,7 +16,8 @@ class Phase:
 
     A phase ends for a member when its criterion has not risen for `engine.patience` evaluations; the
     member's parts then go back to where the criterion was highest, and the next phase starts from
-    there with a fresh Adam. The starting point is evaluated too.
+    there with a fresh Adam. The starting point is evaluated too, and is a candidate unless an earlier phase
+    has kept it for the validation AUC of the same `score`: then this phase's result is one of its own.
 
     Attributes:
         step: one training step on a draw; it calls `minimise`.

@@ -1,5 +1,10 @@
 """The epoch loop: phases, early stopping for each member, best parameters, compaction.
 
+A method of several phases that stop on validation AUC has seen all validation ratings before its last phase
+begins. What it is worth on ratings that no phase has seen is told by two copies of each member: one is
+stopped on one half of the validation ratings in every phase and measured on the other half, and the other
+way round.
+
 S distinct seeds, N_v validation ratings; see `bench.engine` for the other shapes.
 """
 
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
 
 # Finished members go on in the stack, unheeded, until they are this share of it: leaving costs a copy.
 _LEAVE_AT = 0.15
+# A member stopped on all validation ratings, on the even ones and on the odd ones.
+_COPIES = 3
 
 
 @dataclass(frozen=True)
@@ -57,9 +64,10 @@ class Outcome:
 
     method: all members, at their best parameters.
     best: (G,) criterion of the last phase at those parameters.
-    held_out: (G,) validation AUC of the last phase without the optimism of its own stop rule: the
-        evaluation is chosen on one half of the validation ratings and measured on the other, both ways.
-    diverged: member → what happened to it; its parameters mean nothing.
+    held_out: (G,) validation AUC of the last phase without the optimism of the stop rules: every evaluation
+        that parameters were kept of is chosen on one half of the validation ratings, and the last is measured
+        on the other half; the mean of both ways. NaN where it needs copies and none were asked for.
+    diverged: member → what happened to it or to one of its copies; its parameters mean nothing.
     """
 
     method: Method
@@ -75,13 +83,19 @@ def train(
     config: EngineConfig,
     evaluations_per_epoch: int,
     finished: Callable[[int], None] = lambda members: None,
+    held_out: bool = True,
 ) -> Outcome:
     """Trains a stack of members through all phases of its method.
 
     Args:
-        method: a built method of G members; it is changed.
+        method: a built method of G members; it is changed, and is not to be used afterwards.
         finished: is told how many members have just ended the last phase, for a progress bar.
+        held_out: False trains no copies, where `Outcome.held_out` needs them (`copies`).
     """
+    n = method.n_members
+    each = copies(method) if held_out else 1
+    if each > 1:
+        method = method.take(torch.arange(n).repeat(each))
     unknown = torch.full((method.n_members,), torch.nan, dtype=torch.float64)
     outcome = Outcome(method, unknown, unknown)
     phases = method.phases()
@@ -90,15 +104,62 @@ def train(
             with torch.no_grad():
                 phase.begin()
         last = number == len(phases) - 1
-        run = _Run(outcome, number, validation, config, finished if last else lambda members: None)
+        run = _Run(outcome, number, validation, config, n, finished if last else lambda members: None)
         outcome.best = run.go(evaluations_per_epoch)
         outcome.held_out = run.held_out()
     if not phases:
         with torch.no_grad():
             outcome.best = auc(method.score(_pairs(method, validation)), validation.labels[_row(method)])
             outcome.held_out = outcome.best
-        finished(method.n_members)
+        finished(n)
+    elif each > 1:
+        outcome = _without_copies(outcome, n)
+    elif copies(method) > 1:
+        outcome.held_out = torch.full_like(outcome.best, torch.nan)
     return outcome
+
+
+def copies(method: Method) -> int:
+    """How many members are trained for each one, so that its held-out AUC is held out.
+
+    One where the last phase alone is stopped on validation AUC: its curve tells what another stop would have
+    given. Three where an earlier phase is, too.
+    """
+    phases = method.phases()
+    if not phases or phases[-1].criterion is not None:
+        return 1
+    return _COPIES if any(_stops_on_auc(phase) for phase in phases[:-1]) else 1
+
+
+def _stops_on_auc(phase: Phase) -> bool:
+    return phase.criterion is None and phase.steps is None
+
+
+def _without_copies(outcome: Outcome, n: int) -> Outcome:
+    """The members stopped on all validation ratings, the first n."""
+    diverged: dict[int, str] = {}
+    for member, what in sorted(outcome.diverged.items()):
+        diverged.setdefault(member % n, what if member < n else f"{what}, stopped on half of validation")
+    histories = []
+    for history in outcome.histories:
+        # A copy may have gone on for longer.
+        evaluations = int((~history.criterion[:n].isnan()).any(0).nonzero().max()) + 1
+        histories.append(
+            History(
+                name=history.name,
+                steps=history.steps[:evaluations],
+                criterion=history.criterion[:n, :evaluations],
+                losses={name: losses[:n, :evaluations] for name, losses in history.losses.items()},
+                best=history.best[:n],
+            )
+        )
+    return Outcome(
+        method=outcome.method.take(torch.arange(n)),
+        best=outcome.best[:n],
+        held_out=outcome.held_out[:n],
+        histories=histories,
+        diverged=diverged,
+    )
 
 
 def _row(method: Method) -> Tensor:
@@ -111,7 +172,7 @@ def _pairs(method: Method, validation: Validation) -> Pairs:
 
 
 class _Run:
-    """One phase of one stack."""
+    """One phase of one stack: members, behind all of them their copies if there are any."""
 
     def __init__(
         self,
@@ -119,6 +180,7 @@ class _Run:
         number: int,
         validation: Validation,
         config: EngineConfig,
+        n_members: int,
         finished: Callable[[int], None],
     ) -> None:
         self.outcome, self.number, self.config = outcome, number, config
@@ -130,6 +192,13 @@ class _Run:
             part.restart(by_rows=rows)
         n = self.whole.n_members
         device = self.whole.device
+        self.n_members = n_members  # without copies
+        # (G) 0: stopped on all validation ratings; 1, 2: a copy, stopped on the even ones, on the odd ones
+        self.stopped_on = torch.arange(n, device=device) // n_members
+        phase, before = self.phase, self.whole.phases()[:number]
+        # Whether the start is what an earlier phase has kept for its validation AUC: it is that phase's
+        # result already, and no candidate of this one.
+        self.continued = any(_stops_on_auc(each) and each.score == phase.score for each in before)
         self.members = torch.arange(n, device=device)  # (stack) whose place in `whole` is this
         self.running = torch.ones(n, dtype=torch.bool, device=device)  # (stack)
         self.waited = torch.zeros(n, dtype=torch.int64, device=device)  # (stack) evaluations without a rise
@@ -175,7 +244,7 @@ class _Run:
                     self.evaluate(done)
                     if done == limit or not bool(self.running.any()):
                         break
-        self.finished(int(self.running.sum()))
+        self.tell(self.running)
         self.finish()
         return self.best
 
@@ -189,6 +258,7 @@ class _Run:
                 scores = phase.score(self.pairs)
                 # A split's ratings stand in random order, so the even and the odd ones are random halves.
                 value, halves = self.stack.kernels.areas(scores, self.labels)
+                value = self.own(value, halves)
                 running = halves.masked_fill(~self.running.unsqueeze(-1), torch.nan)
                 self.halves.append(_spread(running, self.members, self.whole.n_members))
         lost = self.running & ~torch.isfinite(value)
@@ -196,19 +266,23 @@ class _Run:
             self._lose(lost, done, phase.name)
         value = value.masked_fill(~self.running, torch.nan)
         better = self.running & (value > self.best[self.members])
+        start = not self.steps
         if phase.steps is not None:  # no stop rule: the last parameters count
             better = self.running.clone()
+        elif start and self.continued:
+            better = torch.zeros_like(self.running)
         whose = self.members[better]
         self.best[whose] = value[better]
         self.best_at[whose] = len(self.steps)
         for name, part in self.stack.parts.items():
             for key, table in part.tables.items():
                 self.kept[name][key][whose] = table[better]
-        self.waited = torch.where(better, 0, self.waited + 1)
+        if not start:
+            self.waited = torch.where(better, 0, self.waited + 1)
         if phase.steps is None:
             stopped = self.running & (self.waited >= self.config.patience)
             self.running &= ~stopped
-            self.finished(int(stopped.sum()))
+            self.tell(stopped)
 
         n = self.whole.n_members
         self.steps.append(done)
@@ -217,18 +291,34 @@ class _Run:
             {name: _spread(part.mean_loss(), self.members, n) for name, part in self.stack.parts.items()}
         )
 
+    def own(self, value: Tensor, halves: Tensor) -> Tensor:
+        """What each of the stack is stopped by, given the AUC of all ratings (G',) and of halves (G', 2)."""
+        on = self.stopped_on[self.members]
+        half = halves.gather(1, (on - 1).clamp_min(0).unsqueeze(1)).squeeze(1)
+        # A half with one class only measures nothing.
+        return torch.where((on > 0) & torch.isfinite(half), half, value)
+
     def held_out(self) -> Tensor:
         """(G,) see `Outcome`; the best criterion itself where it is not a validation AUC."""
         if not self.halves:
             return self.best
         curves = torch.stack(self.halves, 1)  # (G, E, 2)
-        if self.phase.steps is not None:  # the last evaluation counts, whatever it says
+        n, n_all = self.n_members, len(curves)
+        if n_all > n:
+            at = self.best_at.view(-1, 1, 1).expand(-1, 1, 2)
+            kept = curves.gather(1, at).squeeze(1)  # (G, 2) where the parameters were kept
+            value = (kept[n : 2 * n, 1] + kept[2 * n :, 0]).div(2).repeat(n_all // n)
+        elif self.phase.steps is not None:  # the last evaluation counts, whatever it says
             value = curves[:, -1].mean(-1)
         else:
             chosen = curves.nan_to_num(nan=-torch.inf).argmax(1)  # (G, 2) by one half
             value = curves.flip(-1).gather(1, chosen.unsqueeze(1)).squeeze(1).mean(-1)
         # A half with one class only measures nothing.
         return torch.where(torch.isfinite(value), value, self.best)
+
+    def tell(self, ended: Tensor) -> None:
+        """Says how many members of the stack (stack) have ended, copies apart."""
+        self.finished(int((ended & (self.stopped_on[self.members] == 0)).sum()))
 
     def _lose(self, lost: Tensor, done: int, phase: str) -> None:
         """Drops members whose criterion is not a number, and records it."""
@@ -239,7 +329,7 @@ class _Run:
             )
         self.best[self.members[lost]] = torch.nan
         self.running &= ~lost
-        self.finished(int(lost.sum()))
+        self.tell(lost)
 
     def compact(self) -> None:
         """Takes finished members out of the stack once they are a good part of it."""

@@ -144,7 +144,7 @@ def phase_of(data: str, row: str, work: Workload) -> RowTimes:
         for name, found in seconds.items():
             method = stack(row, work, ratings, kernel=name)
             start = time.thread_time()
-            train(method, validation, engine, 1)
+            train(method, validation, engine, 1, held_out=False)  # copies would be more members
             if turn:  # the first one warms up
                 found.append((time.thread_time() - start) / (steps * len(method.phases()) * work.members))
     slow, fast = (float(np.median(each)) * 1e6 for each in seconds.values())

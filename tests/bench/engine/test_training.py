@@ -12,11 +12,13 @@ import methods
 from bench.config import EngineConfig
 from bench.engine.members import Member, groups
 from bench.engine.memory import bytes_per_member
-from bench.engine.sampling import Pairs, TrainingData
+from bench.engine.phase import Phase
+from bench.engine.sampling import Draw, Pairs, TrainingData
 from bench.engine.training import Outcome, Validation, train
 from bench.errors import BenchError
 from bench.metrics import auc
-from methods.base import MethodConfig
+from methods.base import Method, MethodConfig
+from methods.parts import Factorisation
 
 ENGINE = EngineConfig(max_epochs=30, patience=4)
 N_USERS, N_ITEMS, SEEDS = 40, 30, 4
@@ -166,6 +168,106 @@ def test_same_seed_same_observed_batches_whatever_the_method() -> None:
 def _of(seed: int) -> Validation:
     row = torch.tensor([seed])
     return Validation(VALIDATION.users[row], VALIDATION.items[row], VALIDATION.labels[row])
+
+
+# --- Several phases that stop on validation AUC ---------------------------------------------------------
+
+
+class Noise(Method):
+    """Scores that mean nothing: two phases of random walks, the second around where the first one stopped.
+
+    Every member walks alone, by its place in the stack, whatever it is stopped by.
+    """
+
+    title, paper, year = "Noise", "", 2000
+
+    def build(self) -> None:
+        self.prediction = self.part(Factorisation, "prediction")
+        self.generator = torch.Generator().manual_seed(int(self.seeds.sum()))
+        self.size = 1.0
+
+    def phases(self) -> list[Phase]:
+        return [
+            Phase(name="base", step=self.step, score=self.score),
+            Phase(name="training", step=self.step, score=self.score, begin=self.begin),
+        ]
+
+    def begin(self) -> None:
+        self.size = 0.02
+
+    def step(self, draw: Draw) -> None:
+        draw.observed()
+        for table in self.prediction.tables.values():
+            table.add_(self.size * torch.randn(table.shape, generator=self.generator))
+
+
+def noise(n: int, method: type[Method] = Noise) -> Outcome:
+    """A stack of n members, each of its seed, on labels that nothing predicts."""
+    generator = torch.Generator().manual_seed(1)
+    names = ("unbiased_users", "unbiased_items", "unbiased_labels")
+    a = {name: getattr(DATA, name)[torch.arange(n) % SEEDS] for name in names}
+    data = replace(DATA, seeds=tuple(range(n)), seed_row=torch.arange(n), **a)
+    users, items = (torch.randint(size, (n, 60), generator=generator) for size in (N_USERS, N_ITEMS))
+    validation = Validation(users, items, torch.arange(60).expand(n, -1) // 2 % 2)
+    built = method([replace(BASE, batch_size=600)] * n, list(range(n)), data)
+    return train(built, validation, ENGINE, 1)
+
+
+def test_what_several_phases_were_stopped_on_is_not_what_they_are_measured_on() -> None:
+    outcome = noise(200)
+    error = float(outcome.held_out.std()) / 200**0.5
+    assert float(outcome.held_out.mean()) == pytest.approx(0.5, abs=4 * error)
+    # The plain best shows that there was something to be flattered by, and so did the start's halves alone,
+    # by which a last phase was measured that had begun at the base's best over all ratings.
+    assert float(outcome.best.mean()) > 0.56
+    assert float(outcome.histories[1].criterion[:, 0].mean()) > 0.5 + 8 * error
+
+
+def test_a_start_that_an_earlier_phase_kept_is_not_chosen_again() -> None:
+    class Spoilt(Noise):
+        def begin(self) -> None:
+            self.size = 3.0  # what follows forgets the base
+
+    outcome = noise(20, Spoilt)
+    base, last = outcome.histories
+    curves = last.criterion.nan_to_num(-1)
+    assert torch.equal(curves[:, 0], base.criterion.nan_to_num(-1).max(-1).values)
+    assert int((curves[:, 0] > outcome.best).sum()) > 5  # the start was better, and is not the result
+    assert torch.equal(curves[:, 1:].max(-1).values, outcome.best)
+    assert torch.equal(curves[:, 1:].argmax(-1) + 1, last.best)
+
+
+def test_copies_change_no_member_and_are_told_of_by_nobody() -> None:
+    kind = methods.get("ultd_tp")
+    config = kind.Config(batch_size=32, embedding_size=4, learning_rate=0.05, phase_one_steps=5)
+    told: list[int] = []
+
+    def trained(held_out: bool) -> Outcome:
+        method = kind([config] * SEEDS, range(SEEDS), DATA)
+        return train(method, VALIDATION, ENGINE, 2, told.append, held_out)
+
+    plain, copied = trained(False), trained(True)
+    assert sum(told) == 2 * SEEDS
+    assert copied.method.n_members == len(copied.best) == len(copied.held_out) == SEEDS
+    assert torch.equal(plain.best, copied.best)
+    assert plain.held_out.isnan().all() and not copied.held_out.isnan().any()
+    for one, other in zip(plain.histories, copied.histories, strict=True):
+        assert one.steps == other.steps
+        torch.testing.assert_close(one.criterion, other.criterion, rtol=0, atol=0, equal_nan=True)
+    for name, table in tables(plain, 1).items():
+        assert torch.equal(table, tables(copied, 1)[name])
+
+
+def test_a_copy_that_diverges_is_its_member() -> None:
+    class Bursting(Noise):
+        def step(self, draw: Draw) -> None:
+            super().step(draw)
+            if self.n_members > 6 and self.size < 1:  # the last of nine: a copy of the third
+                self.prediction.tables["users"][-1] = torch.nan
+
+    outcome = noise(3, Bursting)
+    assert list(outcome.diverged) == [2]
+    assert outcome.diverged[2].endswith("of phase training, stopped on half of validation")
 
 
 def test_groups_share_shapes_and_fit_the_budget() -> None:
