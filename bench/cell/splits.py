@@ -35,7 +35,7 @@ class Seeds:
         """Splits and binarises the cell's ratings.
 
         Raises:
-            BenchError: a seed's validation or test ratings have one class only.
+            BenchError: a seed's A, validation or test ratings have one class only.
         """
         ratings, protocol = cell.ratings, cell.protocol
         unbiased, threshold = ratings.unbiased, cell.dataset.threshold
@@ -61,13 +61,17 @@ class Seeds:
             )
 
         for seed, each in enumerate(splits):
-            for part in ("validation", "test"):
+            for part, named in (("train", "A"), ("validation", "validation"), ("test", "test")):
                 found = labels[getattr(each, part)]
                 if found.all() or not found.any():
                     which = "positive" if found.all() else "negative"
+                    lacking = (
+                        "nothing can be learnt from them" if part == "train" else "no AUC can be measured"
+                    )
+                    share = " or a larger protocol.unbiased_train" if part == "train" else ""
                     raise BenchError(
-                        f"The {part} ratings of seed {seed} are all {which} at "
-                        f"dataset.threshold={threshold:g}, so no AUC can be measured: choose another one."
+                        f"The {named} ratings of seed {seed} are all {which} at "
+                        f"dataset.threshold={threshold:g}, so {lacking}: choose another one{share}."
                     )
         a_users, a_items, a_labels = triple([each.train for each in splits])
         truth, released = ratings.truth, ratings.released_propensity

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from bench.config import DatasetConfig
+from bench.data.checks import checked
 from bench.data.ratings import Interactions, Ratings, Truth
 from bench.errors import BenchError, nearest
 
@@ -46,11 +47,10 @@ def config_class(name: str) -> type[DatasetConfig]:
 
 
 def load(config: DatasetConfig, data_dir: Path) -> Ratings:
-    """Read or generate the data set that the configuration names.
+    """Read or generate the data set that the configuration names, checked whoever wrote it.
 
     Raises:
         MissingData: its files are absent.
-        BenchError: there is no such data set, or its files or fields are wrong.
+        BenchError: there is no such data set, its files or fields are wrong, or its ratings are (`checked`).
     """
-    ratings: Ratings = _module(config.name).load(config, data_dir)
-    return ratings
+    return checked(_module(config.name).load(config, data_dir), config)

@@ -24,6 +24,13 @@ Matrix = NDArray[np.float64]
 
 LARGEST_PROPENSITY = 0.95
 LARGEST_ACTIVITY = 0.8  # share of all items; below LARGEST_PROPENSITY, so that c_u exists
+MOST_PAIRS = 2**25  # users times items: about 2 GiB while they are drawn
+# Largest spreads: beyond them logits say nothing but 0 and 1, and activities are all or nothing.
+_LARGEST = {
+    **{name: 10.0 for name in ("user_spread", "item_spread", "interaction_spread", "activity_spread")},
+    "selection_strength": 1e6,
+}
+_LARGEST_RANK = 1000
 
 
 @dataclass(kw_only=True)
@@ -120,6 +127,13 @@ def _check(config: Config) -> None:
     for name in ("n_users", "n_items", "rank", "unbiased_per_user"):
         if getattr(config, name) < 1:
             raise BenchError(f"dataset.{name} must be at least 1, but it is {getattr(config, name)}.")
+    if config.n_users * config.n_items > MOST_PAIRS:
+        raise BenchError(
+            f"dataset.n_users={config.n_users} times dataset.n_items={config.n_items} are more than the "
+            f"{MOST_PAIRS:,} pairs that can be generated, so choose smaller numbers."
+        )
+    if config.rank > _LARGEST_RANK:
+        raise BenchError(f"dataset.rank must be at most {_LARGEST_RANK}, but it is {config.rank}.")
     if config.unbiased_per_user > config.n_items:
         raise BenchError(
             f"dataset.unbiased_per_user={config.unbiased_per_user} is more than "
@@ -137,10 +151,13 @@ def _check(config: Config) -> None:
         )
     if not 0 <= config.random_raters <= 1:
         raise BenchError(f"dataset.random_raters must lie in 0 to 1, but it is {config.random_raters}.")
-    for name in ("activity_spread", "user_spread", "item_spread", "interaction_spread", "selection_strength"):
+    for name, largest in _LARGEST.items():
         value = getattr(config, name)
-        if not (np.isfinite(value) and value >= 0):
-            raise BenchError(f"dataset.{name} must be a finite number of at least 0, but it is {value}.")
+        if not (np.isfinite(value) and 0 <= value <= largest):
+            raise BenchError(
+                f"dataset.{name} must be a finite number of at least 0 and at most {largest:g}, but it is "
+                f"{value}."
+            )
 
 
 def _stream(config: Config, name: str) -> np.random.Generator:

@@ -17,7 +17,7 @@ import pytest
 
 from bench.data import coat, download, kuairec
 
-COAT = {"coat/train.ascii": "0 5 1\n2 0 0\n", "coat/test.ascii": "0 0 4\n3 0 0\n"}
+COAT = {"coat/train.ascii": "0 5 1\n2 0 0\n", "coat/test.ascii": "0 0 4\n0 3 0\n"}
 COMPANIONS = {
     "coat/README.txt": "Coat",
     "coat/propensities.ascii": ".1 .2 .3\n.4 .5 .6\n",
@@ -162,14 +162,14 @@ def test_a_whole_archive_of_an_interrupted_run_is_used_and_a_part_of_one_is_not(
 
 
 def test_kuairec_comes_as_the_releases_matrix(web: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = replace(kuairec.MANIFEST.matrix, rows=2)
-    monkeypatch.setattr(kuairec, "MANIFEST", replace(kuairec.MANIFEST, n_users=1, n_items=2, matrix=small))
+    small = replace(kuairec.MANIFEST.matrix, rows=6)
+    monkeypatch.setattr(kuairec, "MANIFEST", replace(kuairec.MANIFEST, n_users=1, n_items=6, matrix=small))
     header = ",".join(small.columns)
-    rows = "7,1,99,33,,20200705,,3.0\n7,2,99,33,,20200705,,0.5\n"
+    rows = "".join(f"7,{video},99,33,,20200705,,{video % 2 * 3}.0\n" for video in range(6))
     archive = pack(web / "KuaiRec.zip", {"KuaiRec 2.0/data/small_matrix.csv": f"{header}\n{rows}"})
     expect_hash(monkeypatch, "kuairec", hashlib.md5(archive).hexdigest())
     wanted = download.DOWNLOADS["kuairec"]
-    few = kuairec.Config(name="kuairec", source="matrix", threshold=2, n_biased=1, unbiased_per_user=1)
+    few = kuairec.Config(name="kuairec", source="matrix", threshold=2, n_biased=3, unbiased_per_user=3)
     monkeypatch.setitem(download.DOWNLOADS, "kuairec", replace(wanted, config=few))
     data.mkdir()
     assert download.fetch("kuairec", data).source.endswith("(small_matrix.csv)")

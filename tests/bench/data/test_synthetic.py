@@ -157,13 +157,26 @@ def test_an_extreme_strength_is_no_error() -> None:
         (
             "selection_strength",
             -1.0,
-            "dataset.selection_strength must be a finite number of at least 0, but it is -1.0.",
+            "dataset.selection_strength must be a finite number of at least 0 and at most 1e+06, but it "
+            "is -1.0.",
         ),
         (
             "item_spread",
             float("nan"),
-            "dataset.item_spread must be a finite number of at least 0, but it is nan.",
+            "dataset.item_spread must be a finite number of at least 0 and at most 10, but it is nan.",
         ),
+        (
+            "item_spread",
+            1e300,
+            "dataset.item_spread must be a finite number of at least 0 and at most 10, but it is 1e+300.",
+        ),
+        (
+            "n_users",
+            99999999,
+            "dataset.n_users=99999999 times dataset.n_items=300 are more than the 33,554,432 pairs that can "
+            "be generated, so choose smaller numbers.",
+        ),
+        ("rank", 10**9, "dataset.rank must be at most 1000, but it is 1000000000."),
     ],
 )
 def test_a_field_out_of_range(refusal: Callable[..., str], field: str, value: float, said: str) -> None:
