@@ -111,6 +111,10 @@ class Factorisation(Part):
         """Logits (G, B) of pairs."""
         return self.kernels.factorise(self, pairs)
 
+    def squared_norms(self, pairs: Pairs) -> Tensor:
+        """|p_u|² + |q_i|² + b_u² + b_i² + b² of pairs (G, B), (G, B)."""
+        return self.kernels.squared_norms(self, pairs)
+
 
 MF = Factorisation  # its name before the row `MF` had it, for methods that were written then
 

@@ -181,13 +181,11 @@ class ULTD(Method):
         return terms
 
     def squared_rows(self, pairs: Pairs) -> Tensor:
-        """Ω, (G,): mean over pairs of the squared norms of g's rows."""
-        part = self.pseudo_label
-        p, q = part.rows("users", pairs.users), part.rows("items", pairs.items)
-        b_u, b_i = part.rows("user_bias", pairs.users), part.rows("item_bias", pairs.items)
-        norms = p.square().sum(-1) + q.square().sum(-1) + b_u.square() + b_i.square()
-        # The global bias is a row that every pair has; left out, g would run to 1 or 0 through it alone.
-        return norms.mean(-1) + part.whole("bias").squeeze(-1).square()
+        """Ω, (G,): mean over pairs of the squared norms of g's rows.
+
+        The global bias is a row that every pair has; left out, g would run to 1 or 0 through it alone.
+        """
+        return self.pseudo_label.squared_norms(pairs).mean(-1)
 
     # --- What a record keeps ---
 

@@ -72,6 +72,13 @@ class Kernels(ABC):
     def heads(self, part: Part, pairs: Pairs) -> Tensor:
         """h_t · (p_u ∘ q_i) + b_tu + b_ti + b_t, (G, T, B), of pairs (G, B) and T heads t."""
 
+    def squared_norms(self, part: Part, pairs: Pairs) -> Tensor:
+        """|p_u|² + |q_i|² + b_u² + b_i² + b², (G, B), of pairs (G, B): what `factorise` reads for each."""
+        p, q = self.rows(part, "users", pairs.users), self.rows(part, "items", pairs.items)
+        b_u, b_i = self.rows(part, "user_bias", pairs.users), self.rows(part, "item_bias", pairs.items)
+        norms = p.square().sum(-1) + q.square().sum(-1) + b_u.square() + b_i.square()
+        return norms + part.whole("bias").square()
+
     @abstractmethod
     def rows(self, part: Part, table: str, index: Tensor) -> Tensor:
         """Rows (G, B, D) of a table (G, n, D) at index (G, B); entries (G, B) of a table (G, n)."""

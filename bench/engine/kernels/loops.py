@@ -364,6 +364,59 @@ def compiled(parallel: bool) -> SimpleNamespace:
                     along += dot(p, at_u, dq, at_i, n)
                 out[g, k] = along
 
+    @loop
+    def squared_norms(
+        p: Floats, q: Floats, a: Floats, b: Floats, c: Floats, users: Indices, items: Indices, out: Floats
+    ) -> None:
+        """out[g, k] = |p_u|² + |q_i|² + a_u² + b_i² + c² of pairs (G, B); see `factorise`."""
+        n = p.shape[2]
+        for g in span(len(users)):
+            at_p, at_q = g * p.shape[1], g * q.shape[1]
+            for k in range(users.shape[1]):
+                u, i = users[g, k], items[g, k]
+                at_u, at_i = (at_p + u) * n, (at_q + i) * n
+                biases = a[g, u] * a[g, u] + b[g, i] * b[g, i] + c[g, 0] * c[g, 0]
+                out[g, k] = dot(p, at_u, p, at_u, n) + dot(q, at_i, q, at_i, n) + biases
+
+    @loop
+    def squared_norms_pull(
+        p: Floats,
+        q: Floats,
+        a: Floats,
+        b: Floats,
+        c: Floats,
+        users: Indices,
+        items: Indices,
+        slope: Floats,
+        dp: Floats,
+        dq: Floats,
+        da: Floats,
+        db: Floats,
+        dc: Floats,
+        mp: RowMarks,
+        mq: RowMarks,
+        ma: RowMarks,
+        mb: RowMarks,
+        mc: RowMarks,
+    ) -> None:
+        """Adds the gradient of `squared_norms`, given that of its result, and marks rows."""
+        n = p.shape[2]
+        for g in span(len(users)):
+            at_p, at_q = g * p.shape[1], g * q.shape[1]
+            total = _ZERO
+            for k in range(users.shape[1]):
+                u, i, x = users[g, k], items[g, k], slope[g, k] + slope[g, k]
+                at_u, at_i = (at_p + u) * n, (at_q + i) * n
+                add_scaled(x, p, at_u, dp, at_u, n)
+                add_scaled(x, q, at_i, dq, at_i, n)
+                da[g, u] += x * a[g, u]
+                db[g, i] += x * b[g, i]
+                total += x
+                mp[g, u] = ma[g, u] = 1
+                mq[g, i] = mb[g, i] = 1
+            dc[g, 0] += total * c[g, 0]
+            mc[g, 0] = 1
+
     # --- Several heads on one pair of embeddings ----------------------------------------------------
 
     @loop

@@ -449,6 +449,41 @@ class Numba(Kernels):
         self.loops.gather_ahead(whole, index, _three(step.arrays[table]), step.marks[table], ahead.rate, out)
         return out
 
+    def squared_norms(self, part: Part, pairs: Pairs) -> Tensor:
+        """See `Kernels.squared_norms`."""
+        if isinstance(part.adam, _Ahead):
+            return super().squared_norms(part, pairs)
+        u, i = pairs.arrays
+        value, out = _empty(*u.shape)
+        tables = [_flat(part).tables.arrays[name] for name in _FACTORS]
+        self.loops.squared_norms(*tables, u, i, out)
+        if not torch.is_grad_enabled():
+            return value
+
+        def pull(gradient: Tensor, gradients: Tables) -> None:
+            assert isinstance(gradients, Collected)
+            into, marks = gradients.arrays, gradients.marks
+            self.loops.squared_norms_pull(
+                *tables,
+                u,
+                i,
+                _array(gradient),
+                *(into[name] for name in _FACTORS),
+                *(marks[name] for name in _FACTORS),
+            )
+
+        def push(direction: Tables) -> Tensor:
+            along = 2 * part.tables["bias"] * direction["bias"]
+            for name, index in zip(_FACTORS[:4], (pairs.users, pairs.items) * 2, strict=True):
+                own, change = part.tables[name], direction[name]
+                if own.ndim == 3:
+                    along = along + 2 * (_chosen(own, index) * _chosen(change, index)).sum(-1)
+                else:
+                    along = along + 2 * own.gather(1, index) * change.gather(1, index)
+            return along
+
+        return part.leaf(value, pull, push, {})
+
     # --- Other leaves -------------------------------------------------------------------------------
 
     def heads(self, part: Part, pairs: Pairs) -> Tensor:

@@ -18,7 +18,7 @@ from bench.cell import identity
 from bench.config import EngineConfig
 from bench.engine import kernels
 from bench.engine.bilevel import hypergradient
-from bench.engine.part import Part, minimise
+from bench.engine.part import Part, minimise, slopes
 from bench.engine.sampling import Pairs, Sampler, TrainingData
 from bench.errors import BenchError
 from bench.files import CHECKOUT
@@ -97,6 +97,33 @@ def test_factorisation(g: int, d: int, size: int) -> None:
     for part in both:
         part.kernels.factorise(part, chosen)
     check_leaves(*both)
+
+
+@few
+@given(g=st.integers(1, 4), d=widths, size=st.integers(1, 30))
+def test_squared_norms(g: int, d: int, size: int) -> None:
+    """The reference computes them from rows, by autograd; the compiled one is a leaf of its own."""
+    reference, compiled = twins(factors(g, d))
+    chosen = pairs(g, 7, 5, size)
+    slope = torch.randn(g, size, generator=generator(3))
+    value = reference.kernels.squared_norms(reference, chosen)
+    found = compiled.kernels.squared_norms(compiled, chosen)
+    close(found.detach(), value.detach())
+    (leaf,) = compiled.leaves
+    down = slopes((value * slope).sum(-1), [each.value for each in reference.leaves])
+    with torch.no_grad():
+        for each, gradient in zip(reference.leaves, down, strict=True):
+            assert gradient is not None
+            each.pull(gradient, reference.adam.gradients)
+        leaf.pull(slope, compiled.adam.gradients)
+        for name, gradient in reference.adam.gradients.items():
+            close(compiled.adam.gradients[name], gradient)
+        # A gradient's product with a direction is the slope's with the change along it.
+        direction = compiled.adam.gradients
+        along = sum(
+            (each.double().square().flatten(1).sum(-1) for each in direction.values()), torch.zeros(g)
+        )
+        close((leaf.push(direction) * slope).sum(-1), along)
 
 
 class Headed(Part):
