@@ -1,25 +1,30 @@
 """The points that a sweep tried: `results/sweep/PROTOCOL/DATASET/METHOD.csv`, written and read here alone.
 
 One line for each training (a point × a seed), its hyper-parameters in columns of their own between `stage`
-and `seed`. Needs neither torch nor data.
+and `seed`. The finalists, which are the points with most seeds, have their test metrics behind the rest: no
+rule of selection has seen them (`Retuned`). Needs neither torch nor data.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.errors import BenchError
 from bench.files import csv_text, read_csv, write_text
+from bench.records.metric import METRICS
 from bench.records.record import Record
 
 BEFORE = ("stage",)
 AFTER = ("seed", "validation_auc", "held_out_auc", "epoch", "seconds")
+TEST_COLUMN = "test_"  # before a metric's name, in a column that not every file has
 CRITERIA = {  # rule of selection → the number of a training that it averages
     "validation_held_out": "held_out_auc",
     "validation_auc": "validation_auc",
@@ -35,7 +40,8 @@ class Training:
 
     point: values of the hyper-parameters in the order of `Points.names`. validation_auc: best of its curve.
     held_out_auc: without the optimism of the stop rule. Both are NaN where it diverged. epoch: of the kept
-    parameters. seconds: of one core.
+    parameters. seconds: of one core. test: its test metrics in the order of `Points.metrics`, NaN where it is
+    no finalist's.
     """
 
     stage: str
@@ -45,6 +51,7 @@ class Training:
     held_out_auc: float
     epoch: float
     seconds: float
+    test: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +65,25 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Finalists:
+    """The points that a sweep's winner was chosen among: F of them, S seeds each.
+
+    criterion: (F, S), what the rule of selection averages. test: metric → (F, S).
+    """
+
+    values: list[PointValues]
+    criterion: NDArray[np.float64]
+    test: dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
 class Points:
-    """What one sweep tried. names: the hyper-parameters."""
+    """What one sweep tried. names: the hyper-parameters. metrics: those of the finalists on the test set, as
+    the protocol counts users without a positive; none in files of an earlier version."""
 
     names: tuple[str, ...]
     trainings: tuple[Training, ...]
+    metrics: tuple[str, ...] = ()
 
     # --- Averages ---
 
@@ -85,6 +106,32 @@ class Points:
         """From best to worst, as the sweep ranks: those of the most seeds first, without the diverged."""
         whole = [point for point in self.points(criterion) if math.isfinite(point.auc)]
         return sorted(whole, key=lambda point: (-point.seeds, -point.auc))
+
+    def finalists(self, criterion: str = "held_out_auc") -> Finalists | None:
+        """The points with most seeds whose every training has its numbers, in the order of trying.
+
+        None where the test metrics were not kept, or where there are fewer than two such points.
+        """
+        groups: dict[PointValues, dict[int, Training]] = {}
+        for training in self.trainings:
+            groups.setdefault(training.point, {})[training.seed] = training
+        most = max((len(group) for group in groups.values()), default=0)
+        whole = {
+            values: [group[seed] for seed in sorted(group)]
+            for values, group in groups.items()
+            if len(group) == most
+            and all(np.isfinite([getattr(each, criterion), *each.test]).all() for each in group.values())
+        }
+        if not self.metrics or len(whole) < 2:
+            return None
+        return Finalists(
+            list(whole),
+            np.array([[getattr(each, criterion) for each in group] for group in whole.values()]),
+            {
+                name: np.array([[each.test[place] for each in group] for group in whole.values()])
+                for place, name in enumerate(self.metrics)
+            },
+        )
 
     def by_value(self, name: str, criterion: str = "held_out_auc") -> dict[Any, list[Point]]:
         """The points by the value of one hyper-parameter, in the values' order, without the diverged."""
@@ -129,6 +176,12 @@ class Points:
         if not names or not record.plan:
             return cls((), ())
         arrays = record.arrays()
+        rule = record.protocol["no_positive"]
+        tests = {
+            name: arrays[key]
+            for name, metric in METRICS.items()
+            if (key := f"trial_test_{name}_{rule}" if metric.at_k else f"trial_test_{name}") in arrays
+        }
         trainings = []
         for number, place in enumerate(arrays["trial_point"]):
             point = record.tried[place].point
@@ -143,9 +196,10 @@ class Points:
                     held_out_auc=float(arrays["trial_held_out"][number]),
                     epoch=float(arrays["trial_step"][number] / steps_per_epoch),
                     seconds=float(arrays["trial_seconds"][number]),
+                    test=tuple(float(values[number]) for values in tests.values()),
                 )
             )
-        return cls(names, tuple(trainings))
+        return cls(names, tuple(trainings), tuple(tests))
 
     # --- The file ---
 
@@ -160,10 +214,11 @@ class Points:
                 _fixed(each.held_out_auc, 6),
                 _fixed(each.epoch, 2),
                 _fixed(each.seconds, 2),
+                *(_fixed(value, 6) for value in each.test),
             ]
             for each in self.trainings
         )
-        return csv_text([*BEFORE, *self.names, *AFTER], rows)
+        return csv_text([*BEFORE, *self.names, *AFTER, *(TEST_COLUMN + name for name in self.metrics)], rows)
 
     def write(self, file: Path) -> Path:
         """Writes the CSV file whole or not at all.
@@ -184,8 +239,10 @@ class Points:
         if not rows:
             raise BenchError(f"{file} lists no training, as `{_WRITER}` never writes it.")
         header = list(rows[0])
-        names = header[len(BEFORE) : -len(AFTER)]
-        if header != [*BEFORE, *names, *AFTER] or not names:
+        metrics = tuple(name for name in METRICS if TEST_COLUMN + name in header)
+        behind = [*AFTER, *(TEST_COLUMN + name for name in metrics)]
+        names = header[len(BEFORE) : -len(behind)]
+        if header != [*BEFORE, *names, *behind] or not names:
             raise BenchError(f"{file} is not as `{_WRITER}` writes it: its columns are {', '.join(header)}.")
         trainings = []
         for line, row in enumerate(rows, 2):
@@ -199,13 +256,14 @@ class Points:
                         held_out_auc=_number(row["held_out_auc"]),
                         epoch=float(row["epoch"]),
                         seconds=float(row["seconds"]),
+                        test=tuple(_number(row[TEST_COLUMN + name]) for name in metrics),
                     )
                 )
             except ValueError as error:
                 raise BenchError(
                     f"{file}, line {line}, is not as `{_WRITER}` writes it ({error})."
                 ) from error
-        return cls(tuple(names), tuple(trainings))
+        return cls(tuple(names), tuple(trainings), metrics)
 
 
 def read_folder(folder: Path) -> dict[str, Points]:
@@ -215,6 +273,23 @@ def read_folder(folder: Path) -> dict[str, Points]:
         BenchError: a file is not as it was written.
     """
     return {file.stem: Points.read(file) for file in sorted(folder.glob("*.csv"))}
+
+
+def sweep_file(sweeps: Path, cell: tuple[str, str, str], command: str = "") -> Path | None:
+    """The file of the sweep that chose a cell's only point; None where it is not there.
+
+    Args:
+        sweeps: folder of the sweeps' files.
+        cell: protocol, data set and method.
+        command: of the cell. It names the sweep (`+tuned=table/coat/mf`), which may be another protocol's;
+            where it names none, the cell's own protocol comes first.
+    """
+    protocol, dataset, method = cell
+    named = re.search(r"\+tuned=([\w./-]+)", command)
+    protocols = dict.fromkeys([protocol, "table", "text"])
+    places = [named[1]] if named else [f"{each}/{dataset}/{method}" for each in protocols]
+    files = (sweeps / f"{place}.csv" for place in places)
+    return next((file for file in files if file.is_file()), None)
 
 
 def value_text(value: Any) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from bench.records import store
-from bench.records.points import CRITERIA, Point, Points
+from bench.records.points import CRITERIA, Point, Points, sweep_file
 from bench.records.record import Record, read_record
 from bench.report.traces import Traces, read_traces, traces_of
 from bench.table.frame import Frame
@@ -113,15 +112,9 @@ def swept_points(sweeps: Path, line: Line) -> Points:
     """
     if line.cell.points < 2:
         return Points((), ())
-    # The cell's command names it (`+tuned=table/coat/mf`): a cell may borrow the point of another protocol.
-    named = re.search(r"\+tuned=([\w./-]+)", line.cell.provenance.get("command", ""))
-    protocols = dict.fromkeys([line.protocol, "table", "text"])
-    places = [f"{protocol}/{line.dataset.dataset}/{line.row.method}" for protocol in protocols]
-    for place in [named[1]] if named else places:
-        file = sweeps / f"{place}.csv"
-        if file.is_file():
-            return Points.read(file)
-    return Points((), ())
+    key = line.protocol, line.dataset.dataset, line.row.method
+    file = sweep_file(sweeps, key, line.cell.provenance.get("command", ""))
+    return Points((), ()) if file is None else Points.read(file)
 
 
 # --- The command ----------------------------------------------------------------------------------------
@@ -201,6 +194,18 @@ def window(cell: CellDetails) -> dict[str, Any]:
         "data": {"source": record.source, **record.counts, **record.notes},
         "provenance": provenance | {"diverged_members": len(record.diverged)},
     }
+
+
+def tuning_of(cell: CellDetails) -> dict[str, Any]:
+    """What a cell's window shows of its validation and of its spread over re-tunings, where it is known."""
+    found: dict[str, Any] = {}
+    of_cell, known = cell.line.cell, cell.line.cell.retuned
+    if of_cell.held_out is not None:
+        found["held_out_validation_auc"] = _rounded(of_cell.held_out)
+    if known is not None:
+        found |= {f"sd_of_mean_{name}": _rounded(value) for name, value in known.std.items()}
+        found |= {"finalists": known.finalists, "seeds": known.seeds, "resamples": known.resamples}
+    return {"tuning": found} if found else {}
 
 
 def _plain_fields(values: Mapping[str, Any]) -> dict[str, Any]:

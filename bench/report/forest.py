@@ -35,7 +35,8 @@ class ForestRow:
 class Forest:
     """One forest plot. against: "reference" or "best baseline". reach: at the strip's ends.
 
-    over_users: whether the metric can be tested over users, too.
+    over_users: whether the metric can be tested over users, too. with_tuning: whether the tuning's spread of
+    two rows is known.
     """
 
     protocol: str
@@ -47,6 +48,7 @@ class Forest:
     better: str
     reach: float
     over_users: bool
+    with_tuning: bool
     rows: list[ForestRow]
 
 
@@ -96,6 +98,7 @@ def _forest(compared: Sequence[SeedComparison], users: Mapping[str, UserComparis
         better="higher is better" if METRICS[metric].more_is_better else "lower is better",
         reach=reach,
         over_users=bool(line.no_positive),
+        with_tuning=any(each.p_tuning is not None for each in compared),
         rows=rows,
     )
 

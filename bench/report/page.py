@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
@@ -35,12 +36,13 @@ from bench.report.charts import (
     sensitivities,
     tried_caption,
 )
-from bench.report.details import CRITERION_TITLES, CellDetails, read_cells, window
+from bench.report.details import CRITERION_TITLES, CellDetails, read_cells, tuning_of, window
 from bench.report.forest import forests
 from bench.report.traces import DRAWN_USERS, STATISTICS, Traces, trace_files
 from bench.report.verdict import cards, heat
 from bench.table import PAPER, layout, load_results
 from bench.table import html as table_html
+from bench.table.claims import chosen_by
 from bench.table.frame import Frame
 from bench.table.layout import Group
 from bench.table.lines import ALPHA, TOLERANCE
@@ -63,7 +65,22 @@ def page_files(frame: Frame, results: Path, *, published: bool = False) -> dict[
     """
     cells = read_cells(frame, results, published=published)
     traces = {cell.digest: cell.traces for cell in cells if cell.traces != Traces()}
-    return {PAGE: page_text(frame, cells), **trace_files(traces)}
+    kept = read_windows(results / PUBLISHED_FOLDER / PAGE)
+    return {PAGE: page_text(frame, cells, kept=kept), **trace_files(traces)}
+
+
+def read_windows(page: Path) -> dict[str, Any]:
+    """Digest → what a page shows of a cell's record; of those records alone that it shows.
+
+    So that the cells of the published page keep their windows where their records are not, as in a clone.
+    Nothing of a file that is absent or no page.
+    """
+    try:
+        text = page.read_text(encoding="utf-8")
+        found = json.loads(text.rpartition(_HOLDER)[2].partition("</script>")[0])["cells"]
+        return {digest: entry for digest, entry in found.items() if "missing" not in entry}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def write_page(results: Path, *, published: bool = False, paper: Path = PAPER) -> list[Path]:
@@ -77,12 +94,18 @@ def write_page(results: Path, *, published: bool = False, paper: Path = PAPER) -
     return write_all(folder, page_files(frame, results, published=published))
 
 
-def page_text(frame: Frame, cells: Sequence[CellDetails], limit: float = _LIMIT) -> str:
+def page_text(
+    frame: Frame,
+    cells: Sequence[CellDetails],
+    limit: float = _LIMIT,
+    kept: Mapping[str, Any] = MappingProxyType({}),
+) -> str:
     """The HTML of a frame.
 
     Args:
         cells: the details of its cells (`bench.report.details.read_cells`).
         limit: bytes; records that would exceed it are named only.
+        kept: windows of cells without a record (`read_windows`).
     """
     templates = _templates()
     groups = {protocol: layout.column_groups(frame, protocol) for protocol in frame.manifest.protocols}
@@ -94,6 +117,7 @@ def page_text(frame: Frame, cells: Sequence[CellDetails], limit: float = _LIMIT)
         "cards": cards(frame),
         "heats": [found for protocol in groups if (found := heat(frame, groups[protocol])) is not None],
         "tables": [_table(frame, protocol, found) for protocol, found in groups.items()],
+        "chosen_by": chosen_by(frame),
         "reading": layout.reading(frame),
         "forests": forests(frame),
         "curves": curve_blocks(frame, cells),
@@ -104,7 +128,7 @@ def page_text(frame: Frame, cells: Sequence[CellDetails], limit: float = _LIMIT)
     }
     text = templates.get_template("page.html").render(known)
     data = _chart_data(cells)
-    data["cells"] = _windows(cells, limit - len(text.encode()) - len(_json(data).encode()))
+    data["cells"] = _windows(cells, limit - len(text.encode()) - len(_json(data).encode()), kept)
     # The only element of this name: what is not from the templates is escaped.
     before, holder, after = text.rpartition(_HOLDER)
     return before + holder + _json(data) + after
@@ -131,7 +155,7 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"signed": layout.signed, "p": _p_text}
+    found.filters |= {"signed": layout.signed, "spread": layout.spread, "p": _p_text}
     found.globals |= {
         "asset": lambda name: Markup((_HERE / "assets" / name).read_text(encoding="utf-8")),
         "sensitivities": sensitivities,
@@ -186,11 +210,14 @@ def _chart_data(cells: Sequence[CellDetails]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _windows(cells: Sequence[CellDetails], room: float) -> dict[str, Any]:
+def _windows(cells: Sequence[CellDetails], room: float, kept: Mapping[str, Any]) -> dict[str, Any]:
     """Digest → what its window shows, in the table's order as far as so many bytes go."""
     found = {}
     for cell in cells:
         entry = window(cell)
+        if cell.record is None and cell.digest in kept:
+            entry = {**kept[cell.digest], "title": cell.title, "origin": entry["origin"]}
+        entry |= tuning_of(cell)
         room -= len(_json(entry).encode())
         found[cell.digest] = entry if room > 0 else {"title": cell.title, "missing": "room"}
     return found

@@ -101,7 +101,7 @@ def _tested(title: str, claim: Claim) -> Card:
         title=title,
         number=f"in {claim.above} of {claim.n}",
         text=f"comparisons with {claim.base} it is significantly better, in {claim.below} significantly "
-        f"worse, in {claim.undecided} undecided.",
+        f"worse, in {claim.undecided} undecided.{claim.beyond_tuning}",
         conditions=claim.conditions.replace("`", ""),
     )
 

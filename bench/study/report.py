@@ -28,7 +28,7 @@ from bench.records.metric import AUC, METRICS
 from bench.records.points import read_folder
 from bench.study.files import StudyResult
 from bench.table import load_frame
-from bench.table.claims import TEST, Claim, Claims, claims, in_words
+from bench.table.claims import TEST, Claim, Claims, chosen_by, claims, in_words
 from bench.table.comparisons import SeedComparison, compare_seeds
 from bench.table.frame import Frame
 from bench.table.lines import ALPHA, TOLERANCE, Column, Line
@@ -472,6 +472,7 @@ def _parts(findings: Findings, results: Path) -> Mapping[str, str]:
         "outside": outside(findings),
         "naive": naive(findings, results / "study"),
         "claims": claim_table(findings),
+        "chosen_by": chosen_by(findings.frame),
         "remains": remains(findings),
         "noise": noise(findings),
         "conventions": conventions(findings.frame),

@@ -16,7 +16,6 @@ from bench.table.lines import ALPHA, TOLERANCE, Line
 
 TEST = "exact two-sided Wilcoxon signed-rank test over paired seeds"
 FAMILY = "Holm's correction over the paper's rows of a column"  # what `corrected` does with them
-CHOSEN_BY = "a column's best baseline is chosen by its mean on the test ratings, which favours it"
 
 
 # --- The printed numbers ------------------------------------------------------------------------------
@@ -65,6 +64,22 @@ def reproduced(frame: Frame) -> Reproduced:
     return Reproduced([line for line in frame.lines if line.within is not None])
 
 
+def chosen_by(frame: Frame) -> str:
+    """How the best baselines of a frame are chosen (`bench.table.lines.best_baseline`)."""
+    by: dict[bool, list[str]] = {True: [], False: []}
+    for column in frame.columns():
+        if column.best_baseline is not None:
+            by[column.chosen_by_validation].append(column.dataset.title)
+    validation = "chosen by its held-out validation AUC"
+    test = "chosen by its mean on the test ratings, which favours it"
+    if not by[False]:
+        return f"{validation}, the same row for every metric"
+    if not by[True]:
+        return test
+    # As many editions, as many rules: said of the data sets.
+    return f"on {in_words(by[False])} {test}; elsewhere {validation}"
+
+
 # --- Row against row ----------------------------------------------------------------------------------
 
 
@@ -98,6 +113,15 @@ class Claim:
     def below(self) -> int:
         """Comparisons in which the row is significantly worse."""
         return sum(_better(comparison) < 0 for comparison in self.comparisons)
+
+    @property
+    def surviving(self) -> int | None:
+        """Significant comparisons, of either direction, that survive the spread of the tuning.
+
+        None where that spread is not known of one of them.
+        """
+        found = [comparison.survives for comparison in self.comparisons if comparison.sign]
+        return None if None in found else sum(map(bool, found))
 
     @property
     def undecided(self) -> int:
@@ -156,8 +180,16 @@ class Claim:
         return (
             f"{who} significantly better than {self.base} in {self.above} of {self.n} comparisons, "
             f"significantly worse in {self.below}, undecided in {self.undecided} "
-            f"({self.conditions})."
+            f"({self.conditions}).{self.beyond_tuning}"
         )
+
+    @property
+    def beyond_tuning(self) -> str:
+        """How many of the differences survive the spread of the tuning, as a sentence behind others."""
+        significant = self.above + self.below
+        if self.surviving is None or not significant:
+            return ""
+        return f" With the tuning's spread in the test, {self.surviving} of these {significant} remain."
 
 
 _NAMED = 3  # rows that a sentence names; of more it says how many
@@ -190,7 +222,7 @@ def claims(frame: Frame) -> Claims:
             "“The proposed methods consistently outperform the baseline methods.”",
             "the best baseline",
             _of_paper(frame, BEST_BASELINE, proposed=True),
-            CHOSEN_BY,
+            f"a column's best baseline is {chosen_by(frame)}",
         ),
     )
 

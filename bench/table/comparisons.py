@@ -23,6 +23,7 @@ from bench.table.statistics import (
     mean_interval,
     paired,
     paired_users,
+    t_test,
     wilcoxon,
     wilcoxon_normal,
 )
@@ -37,8 +38,17 @@ UserNumbers = tuple[int, float, float, float, float]  # users, mean, low, high, 
 class SeedComparison:
     """A line tested against another of its column, over paired seeds.
 
-    against: REFERENCE, BEST_BASELINE or another word for the base. median, low, high: of the paired
-    differences, the line minus the base, with their bootstrap interval. p_holm: corrected within the family.
+    against: REFERENCE, BEST_BASELINE or another word for the base. n: seeds that both have. median, low,
+    high: of the paired differences, the line minus the base, with their bootstrap interval. p_holm: corrected
+    within the family.
+
+    tuning_std: of the difference of the two means over re-tunings of both rows, √(τ² + τ'²); None where one
+    of the two is not known. p_tuning: two-sided, with that spread added to the seeds' own: of Student's t
+    with n - 1 degrees of freedom for
+
+        t = mean(d) / √(sd(d)² / n + τ² + τ'²)
+
+    p_tuning_holm: corrected within the family, in which a comparison of unknown p counts as one.
     """
 
     line: Line
@@ -50,11 +60,24 @@ class SeedComparison:
     high: float
     p_value: float
     p_holm: float
+    tuning_std: float | None = None
+    p_tuning: float | None = None
+    p_tuning_holm: float | None = None
 
     @property
     def sign(self) -> int:
         """1 where the line is significantly above the base, -1 where it is below, else 0."""
         return int(np.sign(self.median)) if self.p_holm < ALPHA else 0
+
+    @property
+    def survives(self) -> bool | None:
+        """Whether there is a significant difference that the tuning's spread does not explain.
+
+        None where that spread is not known.
+        """
+        if self.p_tuning_holm is None:
+            return None
+        return self.sign != 0 and self.p_tuning_holm < ALPHA
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +111,13 @@ def compare_seeds(lines: Sequence[Line], base: Line | None, against: str) -> lis
     if base is None or not base.values:
         return []
     comparisons = []
-    for line, p_value, p_holm in _p_values(lines, base):
+    tested = _p_values(lines, base)
+    with_tuning = [_p_with_tuning(line, base) for line, _, _ in tested]
+    adjusted = corrected([line for line, _, _ in tested], [1.0 if p is None else p for p in with_tuning])
+    for (line, p_value, p_holm), p_tuning, p_tuning_holm in zip(tested, with_tuning, adjusted, strict=True):
         ours, theirs = _paired(line, base)
         median, low, high = bootstrap_median(ours - theirs, seed=0)
+        variance = _tuning_variance(line, base)
         comparisons.append(
             SeedComparison(
                 line=line,
@@ -102,9 +129,23 @@ def compare_seeds(lines: Sequence[Line], base: Line | None, against: str) -> lis
                 high=high,
                 p_value=p_value,
                 p_holm=p_holm,
+                tuning_std=None if variance is None else float(np.sqrt(variance)),
+                p_tuning=p_tuning,
+                p_tuning_holm=None if p_tuning is None else p_tuning_holm,
             )
         )
     return comparisons
+
+
+def _tuning_variance(line: Line, base: Line) -> float | None:
+    ours, theirs = line.tuning_variance, base.tuning_variance
+    return None if ours is None or theirs is None else ours + theirs
+
+
+def _p_with_tuning(line: Line, base: Line) -> float | None:
+    variance = _tuning_variance(line, base)
+    ours, theirs = _paired(line, base)
+    return None if variance is None or len(ours) < 2 else t_test(ours - theirs, variance)
 
 
 def enter_tests(lines: Sequence[Line], reference: str) -> None:
@@ -121,7 +162,7 @@ def enter_tests(lines: Sequence[Line], reference: str) -> None:
 
 def _p_values(lines: Sequence[Line], base: Line) -> list[tuple[Line, float, float]]:
     """Tests every line of a column that has values against one of them: (line, p, p after Holm)."""
-    tested = [line for line in lines if line is not base and line.values and _pairable(line, base)]
+    tested = [line for line in lines if line is not base and line.values]
     p_values = []
     for line in tested:
         ours, theirs = _paired(line, base)
@@ -143,14 +184,23 @@ def corrected(lines: Sequence[Line], p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _pairable(line: Line, base: Line) -> bool:
-    """A row trained here with other seeds than a published one is not tested against it."""
-    return line.cell.origin == base.cell.origin or line.values.keys() == base.values.keys()
+def _common(line: Line, base: Line) -> set[int]:
+    """The seeds of the one that has fewer, if the other has them all; else those of both.
+
+    Rows that were trained at other times may have ten seeds and twenty; that one has a seed of its own beside
+    the others' is a mistake, which the pairing then names.
+    """
+    ours, theirs = line.values.keys(), base.values.keys()
+    return set(ours & theirs) if ours <= theirs or theirs <= ours else set(ours | theirs)
 
 
 def _paired(line: Line, base: Line) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    seeds = _common(line, base)
+    ours, theirs = (
+        {seed: value for seed, value in side.values.items() if seed in seeds} for side in (line, base)
+    )
     try:
-        return paired(line.values, base.values)
+        return paired(ours, theirs)
     except BenchError as error:
         raise BenchError(_untestable(line, base, error)) from error
 
@@ -212,7 +262,7 @@ def compare_users(
     tested, numbers = [], []
     theirs = values.of(base)
     for line in lines:
-        if line is base or not line.values or not _pairable(line, base):
+        if line is base or not line.values:
             continue
         ours = values.of(line)
         if ours is None or theirs is None:
@@ -242,6 +292,10 @@ def compare_users(
 def _over_users(line: Line, base: Line, ours: Any, theirs: Any) -> UserNumbers | None:
     """None of fewer than two users. The numbers are rounded as the CSV prints them, so that they are the
     same when they are read back from there."""
+    seeds = _common(line, base)
+    ours, theirs = (
+        {seed: values for seed, values in side.items() if seed in seeds} for side in (ours, theirs)
+    )
     try:
         differences = paired_users(ours, theirs)
     except BenchError as error:

@@ -2,10 +2,12 @@
 
 table1.csv        one line per protocol, data set, row and metric
 seeds.csv         the values behind it
+tuning.csv        of every cell: its validation, and the spread over re-tunings of its means
 columns.csv       what the rows of a data set share: source, threshold, users without a positive
 comparisons.csv   every row against the reference and against the best baseline, over paired seeds
 users.csv         the same for NDCG and Recall, over paired users
-provenance.csv    of every cell: commit, time, device, seconds of training, the command that makes it
+provenance.csv    of every cell: commit, time, device, seconds of training, the command that makes it, the
+                  fingerprint of the code that trained it and the plan of the sweep that chose its point
 """
 
 from __future__ import annotations
@@ -35,10 +37,12 @@ def _column(write: Callable[[Any], str], read: Callable[[str], Any], default: An
     return field(default=default, metadata={"write": write, "read": read})
 
 
-def _optional(write: Callable[[Any], str], read: Callable[[str], Any]) -> Any:
+def _optional(write: Callable[[Any], str], read: Callable[[str], Any], default: Any = MISSING) -> Any:
     """A column whose None is an empty field."""
     return _column(
-        lambda value: "" if value is None else write(value), lambda text: read(text) if text else None
+        lambda value: "" if value is None else write(value),
+        lambda text: read(text) if text else None,
+        default,
     )
 
 
@@ -66,7 +70,7 @@ def _number(digits: int) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class TableEntry:
-    """A line of table1.csv, whose columns are frozen: outside tools read them."""
+    """A line of table1.csv: outside tools read its columns, so that new ones come last."""
 
     protocol: str = _text()
     dataset: str = _text()
@@ -87,6 +91,7 @@ class TableEntry:
     points: int | None = _optional(str, int)
     cell: str = _text()
     origin: str = _text(PUBLISHED)
+    tuning_std: float | None = _optional(_fixed, float, None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +108,26 @@ class SeedEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TuningEntry:
+    """A line of tuning.csv: what validation and the sweep say of one mean of a cell.
+
+    held_out: mean held-out validation AUC of the final runs. tuning_std, finalists, seeds, resamples: see
+    `bench.table.retuning.Retuned`; empty where the finalists' test metrics are not known.
+    """
+
+    protocol: str = _text()
+    dataset: str = _text()
+    method: str = _text()
+    metric: str = _text()
+    cell: str = _text()
+    held_out: float | None = _optional("{:.12g}".format, float)
+    tuning_std: float | None = _optional("{:.12g}".format, float)
+    finalists: int | None = _optional(str, int)
+    seeds: int | None = _optional(str, int)
+    resamples: int | None = _optional(str, int)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ColumnEntry:
     """A line of columns.csv: what the rows of one data set under one protocol share."""
 
@@ -116,7 +141,10 @@ class ColumnEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonEntry:
-    """A line of comparisons.csv (`SeedComparison`). smallest_p: what so many seeds can reach."""
+    """A line of comparisons.csv (`SeedComparison`). smallest_p: what so many seeds can reach.
+
+    The columns behind it: whether the difference survives the spread of the tuning.
+    """
 
     protocol: str = _text()
     dataset: str = _text()
@@ -132,6 +160,10 @@ class ComparisonEntry:
     p_value: float = _number(6)
     p_holm: float = _number(6)
     smallest_p: float = _number(6)
+    tuning_std: float | None = _optional(_fixed, float, None)
+    p_tuning: float | None = _optional("{:.6g}".format, float, None)
+    p_tuning_holm: float | None = _optional("{:.6g}".format, float, None)
+    survives: bool | None = _optional(str, _truth, None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +205,8 @@ class ProvenanceEntry:
     torch: str = _text("")
     numpy: str = _text("")
     kernels: str = _text("")
+    code: str = _text("")
+    sweep: str = _text("")
 
 
 # What `CellResult.provenance` holds.
@@ -229,6 +263,7 @@ class CsvFile(Generic[_Entry]):
 
 TABLE_FILE = CsvFile("table1.csv", TableEntry)
 SEEDS_FILE = CsvFile("seeds.csv", SeedEntry)
+TUNING_FILE = CsvFile("tuning.csv", TuningEntry)
 COLUMNS_FILE = CsvFile("columns.csv", ColumnEntry)
 COMPARISONS_FILE = CsvFile("comparisons.csv", ComparisonEntry)
 USERS_FILE = CsvFile("users.csv", UserEntry)
@@ -262,6 +297,7 @@ def table_entries(lines: Iterable[Line]) -> Iterator[TableEntry]:
             points=None if cell.missing else cell.points,
             cell=cell.digest,
             origin=cell.origin,
+            tuning_std=line.tuning_std,
         )
 
 
@@ -277,6 +313,26 @@ def seed_entries(lines: Iterable[Line]) -> Iterator[SeedEntry]:
                 metric=line.metric,
                 no_positive=line.no_positive,
                 value=line.values[seed],
+            )
+
+
+def tuning_entries(lines: Iterable[Line]) -> Iterator[TuningEntry]:
+    """The lines of tuning.csv: of every mean that a protocol counts."""
+    for line in lines:
+        cell = line.cell
+        known = cell.retuned if line.tuning_std is not None else None
+        if not line.missing and line.no_positive in ("", cell.no_positive):
+            yield TuningEntry(
+                protocol=line.protocol,
+                dataset=line.dataset.dataset,
+                method=line.row.method,
+                metric=line.metric,
+                cell=cell.digest,
+                held_out=cell.held_out,
+                tuning_std=line.tuning_std,
+                finalists=None if known is None else known.finalists,
+                seeds=None if known is None else known.seeds,
+                resamples=None if known is None else known.resamples,
             )
 
 
@@ -316,6 +372,10 @@ def comparison_entries(comparisons: Iterable[SeedComparison]) -> Iterator[Compar
             p_value=comparison.p_value,
             p_holm=comparison.p_holm,
             smallest_p=smallest_p(comparison.n),
+            tuning_std=comparison.tuning_std,
+            p_tuning=comparison.p_tuning,
+            p_tuning_holm=comparison.p_tuning_holm,
+            survives=comparison.survives,
         )
 
 

@@ -48,6 +48,7 @@ def files(frame: Frame) -> dict[str, str]:
     return {
         csv_files.TABLE_FILE.name: csv_files.TABLE_FILE.text(csv_files.table_entries(frame.lines)),
         csv_files.SEEDS_FILE.name: csv_files.SEEDS_FILE.text(csv_files.seed_entries(frame.lines)),
+        csv_files.TUNING_FILE.name: csv_files.TUNING_FILE.text(csv_files.tuning_entries(frame.lines)),
         csv_files.COLUMNS_FILE.name: csv_files.COLUMNS_FILE.text(csv_files.column_entries(frame.lines)),
         csv_files.COMPARISONS_FILE.name: csv_files.COMPARISONS_FILE.text(
             csv_files.comparison_entries(frame.comparisons)

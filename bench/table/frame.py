@@ -7,7 +7,7 @@ those of the table's own folder, or the published ones. Needs neither torch nor 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from bench.errors import BenchError
 from bench.files import CONF, read_csv
 from bench.records import points, store
 from bench.records.metric import METRICS
+from bench.records.points import CRITERIA
 from bench.records.record import Record, read_record
 from bench.table.comparisons import (
     BEST_BASELINE,
@@ -32,6 +33,7 @@ from bench.table.csv_files import PROVENANCE
 from bench.table.lines import HERE, PUBLISHED, CellResult, Column, Line, MetricKey, ValuesBySeed, mean, std
 from bench.table.manifest import FILE, CellKey, Dataset, Listed, Row, TableManifest
 from bench.table.published import Published, read_published
+from bench.table.retuning import Retuned, criterion_of, printed, retuned
 
 PAPER = CONF / "paper" / "table1.csv"
 AGREEING_ERRORS = 2.0  # by so many, a mean here may differ from the published one and still agree
@@ -157,7 +159,9 @@ def load_frame(
         BenchError: a list or the paper's numbers cannot be read, a record is damaged or of another cell, a
             cell is nowhere, or rows of one data set were not measured alike.
     """
-    sources = _Sources.read(folder, runs, published)
+    if sweeps is None and runs is not None:
+        sweeps = runs.parent / "sweep"
+    sources = _Sources.read(folder, runs, published, sweeps)
     manifest = sources.manifest
     lines, both = _collect(sources, read_paper(paper))
     comparisons: list[SeedComparison] = []
@@ -171,8 +175,6 @@ def load_frame(
         for against, base in bases.items():
             comparisons += compare_seeds(column.lines, base, against)
             users += compare_users(column.lines, base, against, values, sources.users)
-    if sweeps is None and runs is not None:
-        sweeps = runs.parent / "sweep"
     if sweeps is not None:
         for protocol in manifest.protocols:
             for dataset in manifest.datasets:
@@ -224,7 +226,8 @@ def read_cell(record: Record, key: CellKey, dataset: Dataset) -> CellResult:
             k=record.k,
             comparable=bool(record.comparable and record.protocol["compare_with_paper"]),
             points=int(record.points),
-            provenance={name: str(getattr(record.provenance, name) or "") for name in PROVENANCE},
+            provenance=_provenance(record),
+            held_out=_held_out(record),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BenchError(
@@ -244,12 +247,27 @@ def read_cell(record: Record, key: CellKey, dataset: Dataset) -> CellResult:
     return cell
 
 
+def _provenance(record: Record) -> dict[str, str]:
+    """What provenance.csv says of a record, beside its cell."""
+    known = {**vars(record.provenance), "sweep": record.sweep}
+    known["code"] = "" if record.identity is None else record.identity.code
+    return {name: str(known[name] or "") for name in PROVENANCE}
+
+
+def _held_out(record: Record) -> float | None:
+    """Mean held-out validation AUC of the final runs; None where a seed has none."""
+    values = [np.nan if value is None else value for value in record.validation.held_out]
+    mean = float(np.mean(values)) if len(values) == len(record.seeds) else np.nan
+    return printed(mean) if np.isfinite(mean) else None
+
+
 @dataclass(frozen=True)
 class _Sources:
     """Where the cells of a table are looked for.
 
     manifest: of the whole table. published_cells: what the published list says of its cells. own,
-    published: the CSV files of the folder and the published ones. republished: they are the same.
+    published: the CSV files of the folder and the published ones. republished: they are the same. sweeps:
+    folder of the sweeps' points, if there is one.
     """
 
     manifest: TableManifest
@@ -258,18 +276,19 @@ class _Sources:
     own: Published
     published: Published
     republished: bool
+    sweeps: Path | None = None
 
     @classmethod
-    def read(cls, folder: Path, runs: Path | None, published: Path | None) -> _Sources:
+    def read(cls, folder: Path, runs: Path | None, published: Path | None, sweeps: Path | None) -> _Sources:
         republished = published is not None and published.resolve() == folder.resolve()
         if published is None or republished or not (published / FILE).is_file():
             own = read_published(folder)
-            return cls(TableManifest.read(folder), runs, {}, own, Published(), republished)
+            return cls(TableManifest.read(folder), runs, {}, own, Published(), republished, sweeps)
         theirs = TableManifest.read(published)
         listed = (folder / FILE).is_file()
         manifest = TableManifest.read(folder).beside(theirs) if listed else replace(theirs, cells={})
         own = read_published(folder) if listed else Published()
-        return cls(manifest, runs, theirs.cells, own, read_published(published), False)
+        return cls(manifest, runs, theirs.cells, own, read_published(published), False, sweeps)
 
     @property
     def users(self) -> dict[tuple[str, str, str], tuple[int, float, float, float, float]]:
@@ -289,6 +308,7 @@ class _Sources:
             record = self._record(listed.digest)
             if record is not None:
                 cell = read_cell(record, key, dataset)
+                cell = replace(cell, retuned=self._retuned(record, key, cell, files))
                 return replace(cell, origin=PUBLISHED) if self.republished and cell.origin else cell
             for known in files:
                 if listed.digest in known.cells:
@@ -303,6 +323,26 @@ class _Sources:
     def published_cell(self, key: CellKey) -> CellResult | None:
         """A cell as the published files have it, if they have it."""
         return self.published.cells.get(self.published_cells.get(key, Listed(None)).digest or "")
+
+    def _retuned(
+        self, record: Record, key: CellKey, cell: CellResult, files: Sequence[Published]
+    ) -> Retuned | None:
+        """A cell's spread over re-tunings: of its own sweep, else of the sweep that chose its point, else as
+        a table's files have it of the same record."""
+        if len(record.tried) > 1 and record.plan:
+            own = CRITERIA.get(record.selection)
+            return None if own is None else retuned(points.Points.of_record(record), own)
+        file = None
+        if self.sweeps is not None and cell.points > 1:
+            file = points.sweep_file(self.sweeps, key, cell.provenance.get("command", ""))
+        if file is not None:
+            swept = points.Points.read(file)
+            criterion = criterion_of(swept, record.method)
+            found = None if criterion is None else retuned(swept, criterion)
+            if found is not None:
+                return found
+        known = (each.cells.get(cell.digest) for each in files)
+        return next((each.retuned for each in known if each is not None and each.retuned), None)
 
     def _record(self, digest: str) -> Record | None:
         if self.runs is None:

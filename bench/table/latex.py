@@ -23,7 +23,8 @@ _TEX = {
     **{"_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "`": "'"},
     **{"²": r"\textsuperscript{2}", "∪": r"$\cup$", "≥": r"$\ge$", "≤": r"$\le$", "±": r"$\pm$"},
     **{"†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "✓": r"$\checkmark$", "−": r"$-$", "×": r"$\times$"},
-    **{"–": "--", "α": r"$\alpha$", "κ": r"$\kappa$", "<": r"$<$", ">": r"$>$", "|": r"$|$"},
+    **{"–": "--", "α": r"$\alpha$", "κ": r"$\kappa$", "τ": r"$\tau$", "√": r"$\surd$"},
+    **{"<": r"$<$", ">": r"$>$", "|": r"$|$"},
 }
 _LABELS = 2  # columns before the numbers: method, A
 

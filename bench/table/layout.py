@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.records.metric import METRICS
-from bench.table.claims import Reproduced
+from bench.table.claims import Reproduced, chosen_by
 from bench.table.comparisons import BEST_BASELINE, REFERENCE
 from bench.table.frame import Frame
 from bench.table.lines import ALPHA, TOLERANCE, CellResult, Line, best_baseline, best_two
 from bench.table.manifest import FAMILIES, Dataset, Row
+from bench.table.retuning import RESAMPLES
 from bench.table.statistics import smallest_p
 
 # What a protocol's `no_positive` does with users without a positive test rating, in words.
@@ -33,18 +34,21 @@ BLOCKS = {"paper": "", "control": "Controls", "guest": "Own rows"}  # family →
 class Marks:
     """How a number is set. best: of the column's best two. base: the best baseline.
 
-    differs: from the reference. differs_best: from the best baseline.
+    differs: from the reference. differs_best: from the best baseline. holds, holds_best: that difference
+    survives the spread of the tuning.
     """
 
     best: bool = False
     base: bool = False
     differs: bool = False
     differs_best: bool = False
+    holds: bool = False
+    holds_best: bool = False
 
     @property
     def signs(self) -> str:
         """The signs behind the number."""
-        return "†" * self.differs + "‡" * self.differs_best
+        return "†" * (self.differs + self.holds) + "‡" * (self.differs_best + self.holds_best)
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ class Group:
 def column_groups(frame: Frame, protocol: str) -> list[Group]:
     """The column groups of a protocol."""
     significant = {(each.against, id(each.line)) for each in frame.comparisons if each.sign}
+    surviving = {(each.against, id(each.line)) for each in frame.comparisons if each.survives}
     made = []
     for dataset in frame.manifest.datasets:
         lines = frame.column_group(protocol, dataset)
@@ -110,6 +115,8 @@ def column_groups(frame: Frame, protocol: str) -> list[Group]:
                     base=line is base,
                     differs=(REFERENCE, id(line)) in significant,
                     differs_best=(BEST_BASELINE, id(line)) in significant,
+                    holds=(REFERENCE, id(line)) in surviving,
+                    holds_best=(BEST_BASELINE, id(line)) in surviving,
                 )
         tuning = frame.tuning.get((protocol, dataset.dataset), "")
         made.append(Group(protocol, dataset, cell, metrics, lines, marks, reasons, tuning))
@@ -149,8 +156,16 @@ def reading(frame: Frame, *, points: bool = True, published: str = "Origin publi
     items = [
         "Mean ± standard deviation over n seeds; in parentheses the paper's number and our difference, "
         f"with ✓ where it is within ±{TOLERANCE:g}.",
-        "Bold: the best two of a column. Underlined: the best baseline. Controls aside.",
     ]
+    if any(line.tuning_std is not None for line in frame.lines):
+        items.append(
+            "Behind a slash: standard deviation of the mean over re-tunings, where the test metrics of the "
+            f"sweep's finalists are known (the finalists' seeds drawn anew {RESAMPLES} times, the winner "
+            "chosen anew by validation)."
+        )
+    items.append(
+        f"Bold: the best two of a column. Underlined: the best baseline, {chosen_by(frame)}. Controls aside."
+    )
     if any(line.p_holm is not None for line in frame.lines):
         smallest = ", ".join(f"{smallest_p(n):.3g} for n = {n}" for n in seed_numbers(frame.lines))
         items.append(
@@ -158,6 +173,12 @@ def reading(frame: Frame, *, points: bool = True, published: str = "Origin publi
             f"p < {ALPHA:g} in an exact, two-sided Wilcoxon signed-rank test over paired seeds, after Holm's "
             "correction within the column (the rows of the paper one family, the controls another). Smallest "
             f"attainable p, uncorrected: {smallest}; no mark does not mean equal."
+        )
+    if any(comparison.p_tuning is not None for comparison in frame.comparisons):
+        items.append(
+            "††, ‡‡: the difference holds with the tuning's spread in the test, too: p < "
+            f"{ALPHA:g} of Student's t = mean(d) / √(sd(d)² / n + τ² + τ'²), τ the two rows' standard "
+            "deviations over re-tunings, after the same correction."
         )
     items.append("A: the unbiased ratings of training, and what a row knows of them.")
     if points:
@@ -196,8 +217,15 @@ def signed(delta: float) -> str:
     return f"{delta:+.3f}".replace("-0.000", "+0.000")
 
 
+def spread(line: Line) -> str:
+    """What stands behind a mean: "0.004", with the spread over re-tunings "0.004/0.002", or nothing."""
+    if line.std is None:
+        return ""
+    return f"{line.std:.3f}" + ("" if line.tuning_std is None else f"/{line.tuning_std:.3f}")
+
+
 # What the templates use.
-FILTERS = {"signed": signed, "heading": heading, "unbiased": unbiased}
+FILTERS = {"signed": signed, "heading": heading, "unbiased": unbiased, "spread": spread}
 
 
 # --- Of a row ------------------------------------------------------------------------------------------

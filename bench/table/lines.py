@@ -9,6 +9,7 @@ import numpy as np
 
 from bench.records.metric import METRICS, Metric
 from bench.table.manifest import Dataset, Row
+from bench.table.retuning import Retuned
 
 TOLERANCE = 0.01  # a mean this close to the paper's number reproduces it
 ALPHA = 0.05  # family-wise error rate behind the table's marks
@@ -25,7 +26,8 @@ class CellResult:
 
     comparable: the paper's numbers were made alike. values: (metric, convention) → seed → value.
     provenance: what `provenance.csv` says of it, by column. origin: HERE, PUBLISHED, or "" where there is
-    no record.
+    no record. held_out: mean held-out validation AUC of the final runs, if it is known. retuned: the spread
+    over re-tunings, if the sweep's finalists are known.
     """
 
     digest: str = ""
@@ -39,6 +41,8 @@ class CellResult:
     points: int = 0
     values: dict[MetricKey, ValuesBySeed] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
+    held_out: float | None = None
+    retuned: Retuned | None = None
 
 
 @dataclass(kw_only=True)
@@ -77,6 +81,20 @@ class Line:
     def std(self) -> float | None:
         """Sample standard deviation over seeds (ddof 1)."""
         return std(self.values)
+
+    @property
+    def tuning_std(self) -> float | None:
+        """Standard deviation of the mean over re-tunings (`bench.table.retuning`), if it is known."""
+        if self.cell.retuned is None or self.no_positive not in ("", self.cell.no_positive):
+            return None
+        return self.cell.retuned.std.get(self.metric)
+
+    @property
+    def tuning_variance(self) -> float | None:
+        """Of the mean, over re-tunings: 0 of a row that is not tuned, None where it is not known."""
+        if self.tuning_std is not None:
+            return self.tuning_std**2
+        return 0.0 if self.cell.points <= 1 else None
 
     @property
     def delta(self) -> float | None:
@@ -131,8 +149,13 @@ class Column:
 
     @property
     def best_baseline(self) -> Line | None:
-        """The baseline with the best test mean."""
+        """See `best_baseline`."""
         return best_baseline(self.lines)
+
+    @property
+    def chosen_by_validation(self) -> bool:
+        """See `chosen_by_validation`."""
+        return chosen_by_validation(self.lines)
 
 
 def find_line(lines: Sequence[Line], method: str) -> Line | None:
@@ -141,19 +164,32 @@ def find_line(lines: Sequence[Line], method: str) -> Line | None:
 
 
 def best_baseline(lines: Sequence[Line]) -> Line | None:
-    """Of a column's lines the one that its protocol calls the best baseline.
+    """Of a column's lines the best baseline: that with the best held-out validation AUC.
 
-    It is chosen by its mean on the test ratings, as the paper's table chooses it: somewhat too good.
+    It is the same one in all columns of a data set, and chosen without its test ratings: the best of many
+    test means is somewhat too good, and what is compared with it somewhat too bad. Where a baseline's
+    validation is not known (cells that were published before it was kept), it is the one with the best test
+    mean, as in the paper's table (`chosen_by_validation`).
     """
-    candidates = [
-        (line.mean, line)
-        for line in lines
-        if line.mean is not None and line.row.baseline and line.row.family == "paper"
-    ]
+    candidates = _baselines(lines)
     if not candidates:
         return None
+    if chosen_by_validation(lines):
+        return max(candidates, key=lambda line: line.cell.held_out or 0.0)
     pick = max if METRICS[lines[0].metric].more_is_better else min
-    return pick(candidates, key=lambda candidate: candidate[0])[1]
+    return pick(candidates, key=lambda line: line.mean or 0.0)
+
+
+def chosen_by_validation(lines: Sequence[Line]) -> bool:
+    """Whether the best baseline of a column is chosen by validation rather than by its test mean."""
+    return all(line.cell.held_out is not None for line in _baselines(lines))
+
+
+def _baselines(lines: Sequence[Line]) -> list[Line]:
+    """The lines that have values and may be the best baseline."""
+    return [
+        line for line in lines if line.mean is not None and line.row.baseline and line.row.family == "paper"
+    ]
 
 
 def best_two(lines: Sequence[Line]) -> list[float]:

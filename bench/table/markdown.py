@@ -18,7 +18,8 @@ def markdown(frame: Frame) -> str:
     """`table1.md`."""
     items = [
         *layout.reading(frame),
-        "`comparisons.csv`: median differences and all tests; `users.csv`: over users.",
+        "`comparisons.csv`: median differences and all tests; `users.csv`: over users; `tuning.csv`: over "
+        "re-tunings.",
     ]
     parts = ["# Table 1", "\n".join(f"- {item}" for item in items)]
     for protocol in frame.manifest.protocols:
@@ -90,8 +91,8 @@ def _mean(group: Group, method: str, metric: str) -> str:
 def _number(group: Group, method: str, metric: str) -> str:
     line = group.lines[method, metric]
     text = _mean(group, method, metric)
-    if line.std is not None:
-        text += f" ± {line.std:.3f}"
+    if spread := layout.spread(line):
+        text += f" ± {spread}"
     if line.delta is not None:
         text += f" ({line.paper}, {layout.signed(line.delta)}{' ✓' if line.within else ''})"
     return text

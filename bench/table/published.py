@@ -10,6 +10,7 @@ from bench.table import csv_files
 from bench.table.comparisons import UserKey, UserNumbers
 from bench.table.lines import CellResult, MetricKey, ValuesBySeed, mean
 from bench.table.manifest import CellKey, way_out
+from bench.table.retuning import Retuned
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,18 @@ def read_published(folder: Path) -> Published:
         entry.cell: {name: getattr(entry, name) for name in csv_files.PROVENANCE}
         for entry in csv_files.PROVENANCE_FILE.read(folder)
     }
+    held_out: dict[str, float | None] = {}
+    spreads: dict[str, Retuned] = {}
+    for tuning in csv_files.TUNING_FILE.read(folder):
+        held_out[tuning.cell] = tuning.held_out
+        if tuning.tuning_std is not None:
+            known = spreads.get(tuning.cell, Retuned()).std
+            spreads[tuning.cell] = Retuned(
+                std={**known, tuning.metric: tuning.tuning_std},
+                finalists=tuning.finalists or 0,
+                seeds=tuning.seeds or 0,
+                resamples=tuning.resamples or 0,
+            )
     entries = csv_files.TABLE_FILE.read(folder)
     cut_offs = {(entry.protocol, entry.dataset): entry.k for entry in entries if entry.k is not None}
     cells: dict[str, CellResult] = {}
@@ -62,6 +75,8 @@ def read_published(folder: Path) -> Published:
             points=entry.points,
             values=values[key],
             provenance=provenance.get(entry.cell, {}),
+            held_out=held_out.get(entry.cell),
+            retuned=spreads.get(entry.cell),
         )
     users = {
         (entry.cell, entry.reference_cell, entry.metric): (

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtr
 from scipy.stats import rankdata
 
 from bench.errors import BenchError
@@ -103,6 +104,26 @@ def wilcoxon_normal(differences: ArrayLike) -> float:
     # With mid-ranks that variance is the tie-corrected one.
     z = (ranks[values > 0].sum() - ranks.sum() / 2) / (math.sqrt(np.square(ranks).sum()) / 2)
     return math.erfc(abs(z) / math.sqrt(2))
+
+
+def t_test(differences: ArrayLike, variance: float = 0.0) -> float:
+    """Two-sided p of Student's t-test of paired differences, n - 1 degrees of freedom.
+
+    Args:
+        differences: (n,) ours minus reference.
+        variance: of their mean, beside that which their own spread tells.
+
+    Raises:
+        BenchError: there are fewer than two values, or one is not finite.
+    """
+    values = np.asarray(differences, float)
+    if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
+        raise BenchError("The test needs at least two paired differences, all of them finite.")
+    mean = float(values.mean())
+    error = math.sqrt(float(values.var(ddof=1)) / len(values) + variance)
+    if error == 0:
+        return 1.0 if mean == 0 else 0.0
+    return float(2 * stdtr(len(values) - 1, -abs(mean) / error))
 
 
 def paired_users(

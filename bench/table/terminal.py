@@ -35,7 +35,7 @@ _SHORTEST_TITLE = 12  # characters that are left of a row's title where the term
 # What an encoding without these signs shows instead.
 _ASCII = {
     **{"∪": "u", "±": "+-", "×": "x", "–": "-", "−": "-", "≥": ">=", "≤": "<=", "²": "2", "…": "."},
-    **{"†": "+", "‡": "#", "✓": "v", "α": "alpha", "κ": "kappa", "“": '"', "”": '"'},
+    **{"†": "+", "‡": "#", "✓": "v", "α": "alpha", "κ": "kappa", "τ": "tau", "√": "sqrt", "“": '"', "”": '"'},
 }
 
 

@@ -327,6 +327,7 @@
     }
     if (data.curves[digest] !== undefined) seedCurves(record.title, data.curves[digest]);
     if (data.points[digest] !== undefined) triedPoints(data.points[digest]);
+    list("Validation, and sd of the means over re-tunings", record.tuning);
     list("Diagnostics, mean over seeds", record.diagnostics);
     list("Data", record.data);
     list("Data set's configuration", record.configuration?.dataset);

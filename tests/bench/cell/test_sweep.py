@@ -25,6 +25,7 @@ from bench.conventions import NO_POSITIVE
 from bench.engine.members import Member
 from bench.errors import BenchError, Sliced
 from bench.records import store
+from bench.records.points import Points
 from bench.records.record import Provenance, Record
 
 TINY = (
@@ -188,6 +189,14 @@ def test_the_finalists_test_metrics_are_kept_and_not_looked_at(
     winner = arrays["trial_point"] == [each.point for each in honest.tried].index(honest.selected)
     order = arrays["trial_seed"][winner].argsort()
     np.testing.assert_allclose(arrays["trial_test_auc"][winner][order], honest.test["auc"], atol=1e-6)
+
+    # The sweep's file has them as the protocol counts them.
+    swept = Points.read(Points.of_record(honest).write(tmp_path / "mf.csv"))
+    found = swept.finalists()
+    assert found is not None and swept.metrics == ("auc", "ndcg", "recall", "ideal_loss")
+    assert len(found.values) == 3 and tuple(honest.selected.values()) in found.values
+    place = found.values.index(tuple(honest.selected.values()))
+    np.testing.assert_allclose(found.test["ndcg"][place], list(honest.metric("ndcg").values()), atol=1e-6)
 
     # Whatever is measured on the test set: the same points are tried, and the same one wins.
     measured: list[float] = []

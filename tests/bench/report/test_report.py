@@ -82,7 +82,7 @@ class Balance(HTMLParser):
 
 def test_the_page_is_one_file_that_asks_no_network_for_anything(page: str) -> None:
     assert re.findall(r'(?:src|href)="(?!#|data:)([^"]*)"', page) == [
-        *("table1.csv", "seeds.csv", "comparisons.csv", "users.csv", "provenance.csv"),
+        *("table1.csv", "seeds.csv", "tuning.csv", "comparisons.csv", "users.csv", "provenance.csv"),
         *("table1.md", "table1.tex", "table1.html"),
     ]
     assert "@import" not in page and "url(" not in page
@@ -230,6 +230,36 @@ def test_the_committed_page_is_made_from_the_committed_table() -> None:
     assert {line.cell.digest for line in known.lines if line.values} == shown
 
 
+def test_published_cells_keep_their_windows_without_their_records(tmp_path: Path) -> None:
+    results = make_results(tmp_path)
+    shutil.copytree(results / "table1", results / "published")
+    table.write_table(results, published=True)
+    report.write_page(results, published=True)
+    published = results / "published" / "index.html"
+    before = records(published.read_text(encoding="utf-8"))
+    shutil.rmtree(results / "runs")
+    shutil.rmtree(results / "table1")
+    for own in (False, True):
+        report.write_page(results, published=not own)
+        page = results / ("table1" if own else "published") / "index.html"
+        after = records(page.read_text(encoding="utf-8"))
+        assert after == before and all("configuration" in each for each in after.values())
+    # A page that is none has no windows to keep.
+    published.write_text("<p>Nothing")
+    assert all(each["missing"] == "absent" for each in records(text_of(results)).values())
+
+
+def test_a_window_tells_validation_and_tuning(tmp_path: Path) -> None:
+    def held_out(cell: dict[str, str], record: dict[str, Any]) -> None:
+        if cell["method"] == "mf":
+            record["validation"]["held_out"] = [0.71] * len(SEEDS)
+
+    found = records(text_of(make_results(tmp_path, held_out)))
+    told = {entry["title"]: entry.get("tuning") for entry in found.values()}
+    assert told["MF on Coat, protocol table"] == {"held_out_validation_auc": 0.71}
+    assert told["IPS on Coat, protocol table"] is None
+
+
 def test_the_committed_table_makes_itself_again(tmp_path: Path) -> None:
     """Without records, as every clone can; all but the users' tests of rows that no record was left of."""
     folder = tmp_path / "results" / "published"
@@ -298,5 +328,5 @@ def test_ones_own_page_draws_published_cells_beside_its_own(tmp_path: Path) -> N
     for digest, window in own["cells"].items():
         here = window["origin"] == "here"
         assert {step for step, _ in own["curves"][digest]["kept"]} == ({30} if here else {20})
-        assert ("missing" in window) == (not here)
+        assert "missing" not in window  # of a published one as its page has it
     assert {file.name: file.read_bytes() for file in (tmp_path / "published").iterdir()} == before

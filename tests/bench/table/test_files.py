@@ -63,11 +63,15 @@ def test_values_and_users_are_read_back_exactly(frame: Frame, tmp_path: Path) ->
 
 
 def test_a_file_of_before_a_column_is_read(frame: Frame, tmp_path: Path) -> None:
-    """The tables of earlier commits have no `origin`: they were all published."""
+    """The tables of earlier commits have no `tuning_std`, those before them no `origin`: all published."""
     lines = csv_files.TABLE_FILE.text(csv_files.table_entries(frame.lines)).splitlines()
-    assert lines[0].endswith(",origin") and lines[1].endswith(f",{HERE}")
-    (tmp_path / "table1.csv").write_text("".join(line.rpartition(",")[0] + "\n" for line in lines))
-    assert {entry.origin for entry in csv_files.TABLE_FILE.read(tmp_path)} == {PUBLISHED}
+    assert lines[0].endswith(",origin,tuning_std") and lines[1].endswith(f",{HERE},")
+    for origin in (HERE, PUBLISHED):
+        lines = [line.rpartition(",")[0] for line in lines]
+        (tmp_path / "table1.csv").write_text("\n".join([*lines, ""]))
+        read = csv_files.TABLE_FILE.read(tmp_path)
+        assert {entry.origin for entry in read if entry.cell} == {origin}
+        assert {entry.tuning_std for entry in read} == {None}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +80,7 @@ def test_a_file_of_before_a_column_is_read(frame: Frame, tmp_path: Path) -> None
         (csv_files.SEEDS_FILE, ",auc,,", ",auc,,x", "line 2, is not as"),
         (csv_files.SEEDS_FILE, "seed,metric", "seed_,metric", "no column 'seed'"),
         (csv_files.COLUMNS_FILE, "True", "yes", "'yes' is neither True nor False"),
-        (csv_files.TABLE_FILE, "table,coat", "table,coat,coat", "expected 19 columns"),
+        (csv_files.TABLE_FILE, "table,coat", "table,coat,coat", "expected 20 columns"),
     ],
 )
 def test_a_wrong_file_is_named(
@@ -124,7 +128,7 @@ def _another_value(text: str) -> str:
             lambda text: text[:-30],
             "expected 7 columns|other values|not as `python -m bench.table`",
         ),
-        ("table1.csv", lambda text: text[: len(text) // 2], "table1.csv, line .*expected 19 columns"),
+        ("table1.csv", lambda text: text[: len(text) // 2], "table1.csv, line .*expected 20 columns"),
         ("cells.json", lambda text: text[:-9], "cells.json is not a list of the table's cells"),
         ("cells.json", None, "cells.json does not exist"),
         ("seeds.csv", None, "do not belong together: .* is in table1.csv alone"),

@@ -94,11 +94,11 @@ def test_the_order_of_cells_does_not_count(results: Path) -> None:
     assert table.build(results) == expected
 
 
-def test_the_header_is_frozen_and_every_line_is_there(results: Path) -> None:
+def test_the_header_grows_at_its_end_alone_and_every_line_is_there(results: Path) -> None:
     text = table.build(results)["table1.csv"]
     assert text.splitlines()[0] == (
         "protocol,dataset,source,method,metric,k,no_positive,mean,std,n,"
-        "paper,delta,within,reference,p_value,p_holm,points,cell,origin"
+        "paper,delta,within,reference,p_value,p_holm,points,cell,origin,tuning_std"
     )
     assert len(lines(results)) == len(text.splitlines()) - 1 == 2 * 2 * 5 * 7
 
