@@ -11,6 +11,7 @@ The rooms; each imports those above it, never one below:
     seeds.py        every random number's seed, from names
     config.py       the configuration's types
     files.py        text and CSV files, written whole or not at all
+    outside.py      methods and data sets in files from outside the checkout
     conventions.py  how users without a positive rating count
     records/        what is kept: metrics by name, records, points of sweeps, the store
     metrics.py      AUC, NDCG and Recall of scores

@@ -13,6 +13,7 @@ class DatasetConfig:
     """Fields every data set has. A data set's file adds its own (`bench/data/kuairec.py`)."""
 
     name: str = MISSING
+    extra: list[str] = field(default_factory=list)  # files of data sets from outside the checkout
     title: str = MISSING  # how the table writes it
     threshold: float = MISSING  # a rating of at least this is a positive label
     k: int = MISSING  # cut-off of NDCG@K and Recall@K

@@ -6,16 +6,14 @@ A row's key is its file's name, and its configuration is `conf/method/KEY.yaml`.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import pkgutil
-import sys
 from functools import cache
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from bench.errors import BenchError, nearest
+from bench.outside import Outside
 
 if TYPE_CHECKING:
     from methods.base import Method
@@ -31,7 +29,7 @@ CONTROLS = ("item_mean", "mf_combine", "eib", "ips_oracle")
 EXTRA = ("kdcrec_bridge", "ltd_ips")
 
 _registered: dict[str, type[Method]] = {}
-_extra: dict[str, tuple[Path, int, int]] = {}  # methods from outside: file, its age and its size
+_extra = Outside("methods.extra", "method", "extra_methods")
 
 Registered = TypeVar("Registered", bound="type[Method]")
 
@@ -72,13 +70,6 @@ def _has_row(module: ModuleType) -> bool:
     return any(isinstance(kind, type) and issubclass(kind, Method) and hasattr(kind, "title") for kind in own)
 
 
-class _Source(SourceFileLoader):
-    """Compiles the file as it is: Python's cache takes one edited within the second for unchanged."""
-
-    def get_code(self, fullname: str) -> CodeType:
-        return self.source_to_code(self.get_data(self.path), self.path)
-
-
 def load_extra(path: Path) -> str:
     """Registers the method of a file from outside the checkout and returns its key, the file's name.
 
@@ -90,33 +81,8 @@ def load_extra(path: Path) -> str:
     """
     _scan()
     key = path.stem
-    if not path.is_file():
-        raise BenchError(f"methods.extra names {path}, where there is no file.")
-    module_name = f"extra_methods.{key}"
-    state = path.resolve(), path.stat().st_mtime_ns, path.stat().st_size
-    if key in _registered:
-        if _registered[key].__module__ != module_name:
-            raise BenchError(f"methods.extra: the suite has a method '{key}' already, so rename {path}.")
-        known = _extra.get(key, state)
-        if known == state:
-            return key
-        if known[0] != state[0]:
-            raise BenchError(f"methods.extra: {known[0]} is the method '{key}' already, so rename {path}.")
-        del _registered[key]
-    spec = importlib.util.spec_from_file_location(module_name, path, loader=_Source(module_name, str(path)))
-    if spec is None or spec.loader is None or path.suffix != ".py":
-        raise BenchError(f"methods.extra: {path} is not a Python file.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    _extra[key] = state
-    try:
-        spec.loader.exec_module(module)
-    except BenchError:
-        raise
-    except Exception as error:
-        raise BenchError(
-            f"methods.extra: {path} cannot be imported ({type(error).__name__}: {error})."
-        ) from error
+    owner = _registered[key].__module__ if key in _registered else None
+    _extra.load(path, owner, lambda: _registered.pop(key))
     if key not in _registered:
         raise BenchError(f"methods.extra: {path} registers no method: decorate its class with @register.")
     return key

@@ -9,7 +9,7 @@ import pytest
 from hydra.core.config_store import ConfigStore
 
 import methods
-from bench import compose
+from bench import compose, data
 from bench.cell import compiled
 from bench.compose import groups
 from bench.errors import BenchError
@@ -47,10 +47,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Methods that the test registers are gone after it."""
+    """Methods and data sets that the test registers are gone after it."""
     compose.register()  # so that the suite's own are there before,
     compose.composed([])  # and what Hydra enters by itself when it composes for the first time
     monkeypatch.setattr(methods, "_registered", dict(methods._registered))
+    monkeypatch.setattr(data, "_from_outside", dict(data._from_outside))
     store = ConfigStore.instance()
     monkeypatch.setattr(store, "repo", copy.deepcopy(store.repo))
     monkeypatch.setattr(groups, "_entered", dict(groups._entered))

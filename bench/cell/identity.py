@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import methods
+from bench import data
 from bench.cell import loaded
 from bench.cell.spec import Setting
 from bench.engine.members import Member
@@ -20,17 +21,20 @@ _HERE = Path(__file__).parent
 # entries of the closure, so that the registries that find them need not be in it.
 _SILENT = (
     *("bench.records", "bench.command", "bench.compose"),
-    *("bench.config", "bench.errors", "bench.files"),
+    *("bench.config", "bench.errors", "bench.files", "bench.outside"),
     "bench.cell.identity",
     *("bench.__init__", "bench.cell.__init__", "bench.data.__init__", "methods.__init__"),
 )
+_OWN = ("methods", "bench/data")  # where the suite's own methods and data sets lie
 # Entries of the closure beside the method and the data set: of a stack of trainings, and of a whole cell.
 _STACK = {"trainer": _HERE / "trainer.py"}
 _CELL = {"search": _HERE / "search.py", "record": _HERE / "record.py"}
 
 _UNSEEN = ("device", "threads", "memory_gib")  # fields of the engine that change no number
-# Fields of a data set that say what to try, not what a training comes to.
-_OF_SWEEPS = (
+# Fields of a data set that say where it lies (its content is the identity's data) or what to try, not what a
+# training comes to.
+_NOT_OF_TRAININGS = (
+    *("extra", "biased", "unbiased"),
     *("title", "untuned_sweep", "screening_seeds", "selection_seeds"),
     *("quick_grid", "shared_grid", "common_grid"),
 )
@@ -83,7 +87,7 @@ def _configuration(setting: Setting) -> dict[str, Any]:
     dataset, engine = vars(setting.dataset), vars(setting.engine)
     return {
         "protocol": vars(setting.protocol),
-        "dataset": {name: value for name, value in dataset.items() if name not in _OF_SWEEPS},
+        "dataset": {name: value for name, value in dataset.items() if name not in _NOT_OF_TRAININGS},
         "method": setting.method,
         "engine": {name: value for name, value in engine.items() if name not in _UNSEEN},
     }
@@ -98,25 +102,28 @@ def fingerprint(entries: dict[str, Path], method: str, dataset: str) -> str:
     Raises:
         BenchError: a file of it cannot be read or parsed, or was changed since this process loaded it.
     """
-    code, roles = _code(method), _roles(entries, method, dataset)
+    code, roles = _code(method, dataset), _roles(entries, method, dataset)
     loaded.require_unchanged(code.closure(roles.values()))
     return code.fingerprint(roles)
 
 
 def closure(method: str, dataset: str) -> set[Path]:
     """The files that can change a number of a cell."""
-    return _code(method).closure(_roles(_CELL, method, dataset).values())
+    return _code(method, dataset).closure(_roles(_CELL, method, dataset).values())
 
 
-def _code(method: str) -> Code:
-    file = _file(method)
-    # A method from outside may have helpers of its own wherever Python finds them.
-    elsewhere = () if file.is_relative_to(CHECKOUT / "methods") else loaded.own_places()
-    return Code((CHECKOUT, file.parent, *elsewhere), is_silent)
+def _code(method: str, dataset: str) -> Code:
+    files = (_file(method), data.file_of(dataset))
+    guests = [
+        file for file, home in zip(files, _OWN, strict=True) if not file.is_relative_to(CHECKOUT / home)
+    ]
+    # What is from outside may have helpers of its own wherever Python finds them.
+    elsewhere = loaded.own_places() if guests else ()
+    return Code((CHECKOUT, files[0].parent, *(file.parent for file in guests), *elsewhere), is_silent)
 
 
 def _roles(entries: dict[str, Path], method: str, dataset: str) -> dict[str, Path]:
-    return {**entries, "method": _file(method), "dataset": CHECKOUT / "bench" / "data" / f"{dataset}.py"}
+    return {**entries, "method": _file(method), "dataset": data.file_of(dataset)}
 
 
 def _file(method: str) -> Path:

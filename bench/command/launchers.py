@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from bench.command.main import debugging
 from bench.errors import BenchError
+from bench.outside import PACKAGES
 
 # Names this process, and is another one wherever the module is imported anew. A pid would not do: nodes of
 # a cluster share them.
@@ -86,9 +87,9 @@ def ready_to_launch() -> None:
     """Makes this process ready to launch jobs."""
     # It complains of a Slurm without accounting again and again, to standard output and by Hydra's log.
     logging.getLogger("submitit").addFilter(_is_error)
-    # Jobs take the classes of `methods.extra` with them: no other process can import these files.
+    # Jobs take the classes from outside the checkout with them: no other process can import their files.
     picklers = [_module(name) for name in ("cloudpickle", "joblib.externals.cloudpickle")]
-    extra = [module for name, module in sys.modules.items() if name.startswith("extra_methods.")]
+    extra = [module for name, module in sys.modules.items() if name.split(".")[0] in PACKAGES]
     for pickler in filter(None, picklers):
         for module in extra:
             pickler.register_pickle_by_value(module)

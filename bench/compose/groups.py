@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import field, make_dataclass
+from dataclasses import field, fields, make_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -12,30 +12,37 @@ from typing import Any, cast
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 
 import methods
 from bench import data
-from bench.config import Config, ProtocolConfig, SweepConfig
+from bench.config import Config, DatasetConfig, ProtocolConfig, SweepConfig
 from bench.engine.method import MethodConfig
 from bench.errors import BenchError
 from bench.files import CONF
 
 GROUPS = ("protocol", "dataset", "method", "sweep")  # of which a cell has one each
-_EXTRA = "methods.extra"
+_OWN_DATA = "csv"  # whose values a data set from outside has where it says nothing
 
 
 def register(arguments: Sequence[str] = ()) -> None:
-    """Enters all types into Hydra's store, those of `methods.extra` on the command line included.
+    """Enters all types into Hydra's store, those that `methods.extra` and `dataset.extra` name included.
 
     Raises:
-        BenchError: an extra method cannot be loaded.
+        BenchError: an extra method or data set cannot be loaded.
     """
     _enter("schema", "config", Config)
     _enter("schema/protocol", "protocol", ProtocolConfig)
     _enter("schema/sweep", "sweep", SweepConfig)
+    for path in _extra_files("dataset.extra", arguments):
+        data.load_extra(path)
     for name in data.names():
-        _enter("schema/dataset", name, data.config_class(name))
-    for path in _extra_files(arguments):
+        node: Any = data.config_class(name)
+        _enter("schema/dataset", name, node)
+        if not (CONF / "dataset" / f"{name}.yaml").is_file():
+            # It needs no YAML either.
+            _enter("dataset", name, _with_values(name, node))
+    for path in _extra_files("methods.extra", arguments):
         methods.load_extra(path)
     for key in methods.names():
         config: Any = methods.get(key).Config
@@ -46,10 +53,10 @@ def register(arguments: Sequence[str] = ()) -> None:
             _enter("method", key, node)
 
 
-_entered: dict[tuple[str, str], type] = {}
+_entered: dict[tuple[str, str], object] = {}
 
 
-def _enter(group: str, name: str, node: type) -> None:
+def _enter(group: str, name: str, node: object) -> None:
     """Into Hydra's store, unless it is there: a process asks once for each cell."""
     if _entered.get((group, name)) is not node:
         ConfigStore.instance().store(group=group, name=name, node=node)
@@ -91,14 +98,29 @@ def _schema(key: str, config: Any) -> type:
     return make_dataclass(f"{key}_schema", [*sizes, *more], bases=(config,), kw_only=True)
 
 
+@cache
+def _with_values(name: str, config: Any) -> DictConfig:
+    """The configuration of a data set without a YAML: what its dataclass leaves open is as for a CSV file."""
+    node = OmegaConf.structured(config)
+    values: Any = OmegaConf.to_container(OmegaConf.load(CONF / "dataset" / f"{_OWN_DATA}.yaml"))
+    values |= {"name": name, "title": name}
+    for key in values.keys() & {f.name for f in fields(DatasetConfig)}:
+        if OmegaConf.is_missing(node, key) or node[key] == {}:
+            node[key] = values[key]
+    assert isinstance(node, DictConfig)
+    return node
+
+
 def options(group: str) -> list[str]:
-    """The names in a group of `conf/`, and methods that have no file there."""
+    """The names in a group of `conf/`, and methods and data sets that have no file there."""
     names = {file.stem for file in (CONF / group).glob("*.yaml")}
-    return sorted(names | set(methods.names() if group == "method" else []))
+    more = {"method": methods.names, "dataset": data.names}.get(group, list)
+    return sorted(names | set(more()))
 
 
-def _extra_files(words: Sequence[str]) -> list[Path]:
-    given = [word for word in words if word.split("=", 1)[0].lstrip("+") == _EXTRA]
+def _extra_files(key: str, words: Sequence[str]) -> list[Path]:
+    """The files that an override of one of the two fields names; of a data set's, those of all jobs alike."""
+    given = [word for word in words if word.split("=", 1)[0].lstrip("+") == key]
     if not given:
         return []
     try:
@@ -107,5 +129,5 @@ def _extra_files(words: Sequence[str]) -> list[Path]:
         value = None
     files = [value] if isinstance(value, str) else value
     if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
-        raise BenchError(f"{given[-1]} is not a list of files, such as {_EXTRA}=[my_method.py].")
+        raise BenchError(f"{given[-1]} is not a list of files, such as {key}=[mine.py].")
     return [Path(file) for file in files]

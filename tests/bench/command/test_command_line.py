@@ -151,7 +151,7 @@ def real(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
         (("methods.extra=[nowhere.py]",), "methods.extra names nowhere.py, where there is no file."),
         (
             ("methods.extra=3",),
-            "methods.extra=3 is not a list of files, such as methods.extra=[my_method.py].",
+            "methods.extra=3 is not a list of files, such as methods.extra=[mine.py].",
         ),
     ],
 )
