@@ -23,7 +23,6 @@ from bench.engine.sampling import Batch, Draw, Pairs, generator
 from methods.base import Method, MethodConfig, above, at_least
 from methods.parts import Factorisation
 
-FLOOR = 0.25  # least propensity, as a share of the density
 HELD_OUT = 10  # one cell of so many
 _SAMPLE = 20_000  # held-out cells that the stop rule looks at
 
@@ -106,7 +105,9 @@ class PropensityConfig(MethodConfig):
 
     everywhere_ratio: int = field(default=1, metadata=at_least(1))
     propensity_learning_rate: float = field(default=0.01, metadata=above(0))
-    propensity_weight_decay: float = 1e-5
+    propensity_weight_decay: float = 1e-4
+    # Least propensity, as a share of the density.
+    propensity_floor: float = field(default=0.25, metadata=above(0))
 
 
 class PropensityMethod(Method):
@@ -152,8 +153,8 @@ class PropensityMethod(Method):
         ).mean(-1)
 
     def inverse(self, logits: Tensor) -> Tensor:
-        """1 / p̃, (G, B), p̃ = σ(logits) but at least a quarter of the density."""
-        return 1 / torch.sigmoid(logits).clamp_min(FLOOR * self.data.density)
+        """1 / p̃, (G, B), p̃ = σ(logits) but at least `propensity_floor` times the density."""
+        return 1 / torch.sigmoid(logits).clamp_min(self.config.column("propensity_floor") * self.data.density)
 
 
 def self_normalised(inverse: Tensor) -> Tensor:

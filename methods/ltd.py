@@ -3,7 +3,8 @@
     upper:  min_φ  Σ_A ℓ(σ(f_θ'), r)          θ' = θ − η ∇_θ E(θ, φ)        (G,)
     lower:  E_IPS = mean_O w · e              E_DR = mean_D ê + mean_O w · (e − ê)
 
-    w = 1 / p_φ of mean 1 over the batch, p_φ = σ(s_φ) but at least density / 4; e = ℓ(σ(f), r);
+    w = 1 / p_φ of mean 1 over the batch, p_φ = σ(s_φ) but at least `propensity_floor` (a quarter) of the
+    density; e = ℓ(σ(f), r);
     ê = ℓ(σ(f), sg(clip(σ(f) + g, 0, 1))), g a model of the residual r − σ(f), trained on A.
     Each step: g on A; φ by one virtual step of θ; θ by Adam on E with the new φ.
 
@@ -16,6 +17,8 @@ Differences from the paper:
 2. The virtual step is plain gradient descent with a rate of its own; the true step is Adam.
 3. E of the virtual step is the E of the true step; public code has E_IPS there even for DR.
 4. With ê = g², as published, E_DR would have E_IPS's gradient in θ.
+5. The paper fixes none of the rates and decays of φ and g. The nominal propensity's decay is swept, since its
+   own held-out fit depends on it; so are the pull back to it (`meta_weight_decay`) and g's rate and decay.
 """
 
 from __future__ import annotations

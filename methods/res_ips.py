@@ -4,8 +4,9 @@
     ψ, ξ:  loss = L_prop + γ · L_con + 1e-4 · mean δ²
            L_con = (E − mean_A e)², E and e with θ fixed
 
-    p̃ = σ(s_ψ + δ_ξ), at least density / 4: the nominal propensity and its residual, a small network on the
-    propensity model's embeddings. L_prop = mean_D BCE(o, σ(s_ψ)). e = ℓ(σ(f), r).
+    p̃ = σ(s_ψ + δ_ξ), at least `propensity_floor` (a quarter) of the density: the nominal propensity and its
+    residual, a small network on the propensity model's embeddings. L_prop = mean_D BCE(o, σ(s_ψ)).
+    e = ℓ(σ(f), r).
 
 Source: Li et al., "Removing Hidden Confounding in Recommendation: A Unified Multi-Task Learning Approach",
 NeurIPS 2023. Neither code nor pseudocode of it is public: this is our reading.
@@ -20,17 +21,21 @@ Differences from the paper:
 2. ψ and ξ do not see E itself: minimising E in p̃ just raises p̃.
 3. L_con's gap is a running mean (momentum .9), with gradient 2 · sg(gap) · ∂E of the batch.
 4. The residual's last layer starts at 0, so training starts as IPS with the nominal propensity.
+5. ψ is trained alone first, until its held-out fit stops rising. Then it goes on learning along with the
+   rest, as in the paper, but at a rate of its own, `propensity_main_rate`: nothing watches its fit then, and
+   at the first phase's rate it over-fits, which that phase stops for. At 0 it stays as that phase found it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from bench.engine.part import Part, minimise
+from bench.engine.phase import Phase
 from bench.engine.sampling import Batch, Draw, Pairs
 from methods import register
 from methods.base import at_least, total
@@ -57,6 +62,8 @@ class ResIPS(PropensityMethod):
 
         beta: float = field(default=0.01, metadata=at_least(0))  # β, of the unbiased ratings' own loss
         gamma: float = field(default=1e-3, metadata=at_least(0))  # γ, of the consistency with them
+        # Learning rate of the nominal propensity from the second phase on.
+        propensity_main_rate: float = field(default=1e-3, metadata=at_least(0))
 
     def build(self) -> None:
         """Prediction, nominal propensity and its residual."""
@@ -68,6 +75,16 @@ class ResIPS(PropensityMethod):
     def residual_sizes(self) -> tuple[int, ...]:
         """Layers of a residual network on [p_u, q_i]."""
         return (2 * self.config.embedding_size, self.config.embedding_size, 1)
+
+    def phases(self) -> list[Phase]:
+        """The nominal propensity, then all parts at once."""
+        first, main = super().phases()
+        return [first, replace(main, begin=self.slow_down)]
+
+    def slow_down(self) -> None:
+        """From here on the nominal propensity learns at `propensity_main_rate`."""
+        config = self.config
+        self.propensity.retune(config.propensity_main_rate, config.propensity_weight_decay, anchored=False)
 
     def step(self, draw: Draw) -> None:
         """Propensity and its residual; the prediction model."""

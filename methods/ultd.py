@@ -39,14 +39,16 @@ class ULTDConfig(MethodConfig):
 
     loss: str = "mse"
     everywhere_ratio: int = field(default=1, metadata=at_least(1))
-    # s_u, b_u out of the user's embedding | table: free ones per user.
-    rate: str = field(default="network", metadata=choices("table", "network"))
+    # Free s_u, b_u for each user, the paper's equation | network: out of the user's embedding.
+    rate: str = field(default="table", metadata=choices("table", "network"))
     layers: int = field(default=1, metadata=at_least(1))  # hidden layers of the network
-    # Learning rate of ψ over that of θ: .01 to .1; of a table .3 to 1.
-    rate_factor: float = field(default=0.1, metadata=at_least(0))
+    # Learning rate of ψ over that of θ: .3 to 1; of a network .01 to .1.
+    rate_factor: float = field(default=0.3, metadata=at_least(0))
     rate_start: float = -2.0  # b_u at the start
-    # γ, L2 of ψ (of the table: of its distance from the start).
+    # γ, L2 of ψ.
     gamma: float = field(default=1e-5, metadata=at_least(0))
+    # Of its distance from the start | literal: of ψ itself.
+    psi_penalty: str = field(default="deviation", metadata=choices("deviation", "literal"))
     penalty: float = field(default=1e-3, metadata=at_least(0))  # λ
     # Ω: squared norm of what g reads for a pair | all: weight decay of φ.
     omega: str = field(default="rows", metadata=choices("rows", "all"))
@@ -81,8 +83,15 @@ class ULTD(Method):
         if config.rate == "network":
             sizes = (*[config.embedding_size] * (1 + config.layers), 2)
             self.rates: Part = self.part(MLP, "rates", **rates, sizes=sizes)
+            last = self.rates.tables[f"bias{config.layers}"]
+            scale, shift = last[..., 0], last[..., 1]  # (G, 1) each
         else:
             self.rates = self.part(_RateTable, "rates", **rates)
+            scale, shift = self.rates.tables["scale"], self.rates.tables["shift"]
+        # Where Adam's decay, which draws to 0, is to draw to the start, the start stands beside the tables.
+        if config.psi_penalty == "literal":
+            scale += START_SCALE
+            shift += config.column("rate_start")
         self.whole_space = bool((config.missing_weight > 0).any())  # asked once, not in each step
         counts = torch.bincount(data.users, minlength=data.n_users).to(data.labels)  # n_u
         self.counts = Shared(counts)
@@ -160,10 +169,12 @@ class ULTD(Method):
         if self.config.rate == "network":
             with torch.no_grad():
                 embedding = self.prediction.rows("users", users)
-            raw, moved = self.rates(embedding).unbind(-1)  # type: ignore[operator]
+            scale, shift = self.rates(embedding).unbind(-1)  # type: ignore[operator]
         else:
-            raw, moved = self.rates.rows("scale", users), self.rates.rows("shift", users)
-        return functional.softplus(START_SCALE + raw), self.config.column("rate_start") + moved
+            scale, shift = self.rates.rows("scale", users), self.rates.rows("shift", users)
+        if self.config.psi_penalty == "deviation":
+            scale, shift = START_SCALE + scale, self.config.column("rate_start") + shift
+        return functional.softplus(scale), shift
 
     # --- The loss of g ---
 
@@ -224,7 +235,7 @@ class ULTD(Method):
 
 
 class _RateTable(Part):
-    """s_u and b_u of each user, as deviations from their start."""
+    """softplus⁻¹(s_u) and b_u of each user; with `psi_penalty: deviation`, their distances from the start."""
 
     def __init__(self, method: Method, name: str, learning_rate: Tensor, weight_decay: Tensor) -> None:
         zeros = method.data.labels.new_zeros(method.n_members, method.data.n_users)

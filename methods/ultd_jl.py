@@ -7,13 +7,15 @@ losses are in `ultd.py`.
 
 Differences from the paper:
 1. None is meant; what the paper leaves open is a field of the configuration, whose defaults are our reading.
-   s_u and b_u come out of a network on the user's embedding of f (`rate: network`, the paper's "layers"),
-   which validation preferred to free ones per user (`rate: table`, its equation 2): `results/study/ultd.md`.
+   s_u and b_u are free parameters of each user (`rate: table`), as where the paper defines ψ. It tunes the
+   layers of a network, too, which has no equation: `rate: network` is one on the user's embedding of f.
 2. L_A(u) is 0/0 for users without a rating in A; they get the mean of the others (`users_without`).
 3. A pair of a batch of O gets the weight |O| / (m n_u), which makes the batch's mean the paper's sum in
    expectation (`user_mean`). Users without a rating in O, for whom that sum is 0/0, do not count in m.
 4. β and γ, tuned in the paper and in none of its equations, are the L2 of θ (`weight_decay`) and of ψ
-   (`gamma`). γ draws s_u and b_u to their start: drawn to 0, they would unlearn half of everybody.
+   (`gamma`). γ draws s_u and b_u to their start (`psi_penalty: deviation`). The literal L2 of ψ (`literal`,
+   of softplus⁻¹(s_u) and b_u) draws α towards one half whatever L_A(u) is: it unlearns those users, too,
+   whose ratings the paper's introduction wants to keep.
 5. Ω is the squared norm of the pseudo-label model's rows in the batch (`omega`).
 6. Several g-steps use the same batch of D.
 7. Where A has more ratings than four batches of O have, a step takes L_A(u) over a stretch of A of that size,

@@ -130,11 +130,17 @@ class Part:
         )
         self.leaves = []
 
-    def retune(self, learning_rate: Tensor, weight_decay: Tensor) -> None:
-        """Other rates (G,) from here on, with a decay that draws back to the present parameters."""
-        anchor = {name: table.clone() for name, table in self.tables.items()}
+    def retune(self, learning_rate: Tensor, weight_decay: Tensor, anchored: bool = True) -> None:
+        """Other rates (G,) from here on.
+
+        Args:
+            anchored: the decay is decoupled and draws back to the present parameters; else it is as it was.
+        """
+        anchor, decoupled = self.adam.anchor, self.adam.decoupled
+        if anchored:
+            anchor, decoupled = {name: table.clone() for name, table in self.tables.items()}, True
         self.adam = self.kernels.adam(
-            self.tables, learning_rate, weight_decay, True, anchor, self.adam.by_rows, self.entries
+            self.tables, learning_rate, weight_decay, decoupled, anchor, self.adam.by_rows, self.entries
         )
 
     def moved(self, tables: Tables) -> Self:

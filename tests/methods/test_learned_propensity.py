@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+import methods
 from bench.engine.sampling import Pairs
 from methods import learned_propensity
 from tests.methods.small import Whole, all_pairs, built, data, plain_logits
@@ -104,13 +105,34 @@ def test_a_held_out_cell_depends_on_the_seed_alone() -> None:
     assert torch.equal(second.observed[0], whole.observed[1])
 
 
-def test_the_floor_is_a_quarter_of_the_density_and_weights_have_mean_one() -> None:
-    method = method_of()
-    floor = 0.25 * 14 / 30
-    logits = torch.tensor([[-9.0, -3.0, 0.0, 4.0]], dtype=torch.float64).expand(2, -1)
-    p = 1 / method.inverse(logits)
-    assert_close(p[0, :2], torch.full((2,), floor, dtype=torch.float64))
-    assert_close(p[0, 2:], torch.sigmoid(logits[0, 2:]))
-    weights = learned_propensity.self_normalised(method.inverse(logits))
-    assert_close(weights.mean(-1), torch.ones(2, dtype=torch.float64))
-    assert float(weights[0, 0] / weights[0, 2]) == pytest.approx(0.5 / floor)
+def test_the_floor_is_a_share_of_the_density_and_weights_have_mean_one() -> None:
+    assert methods.get("ltd").Config().propensity_floor == 0.25
+    for share in (0.25, 0.8):
+        method: Any = built("res_ips", spread=0.0, propensity_floor=share)
+        floor = share * 14 / 30
+        logits = torch.tensor([[-9.0, -3.0, 0.0, 4.0]], dtype=torch.float64).expand(2, -1)
+        p = 1 / method.inverse(logits)
+        assert_close(p[0, :2], torch.full((2,), floor, dtype=torch.float64))
+        assert_close(p[0, 2:], torch.sigmoid(logits[0, 2:]))
+        weights = learned_propensity.self_normalised(method.inverse(logits))
+        assert_close(weights.mean(-1), torch.ones(2, dtype=torch.float64))
+        assert float(weights[0, 0] / weights[0, 2]) == pytest.approx(0.5 / floor)
+
+
+@pytest.mark.parametrize("key", ["res_ips", "res_dr"])
+def test_the_propensity_goes_on_at_a_rate_of_its_own(key: str) -> None:
+    """Adam's first step has the size of its rate wherever there is a gradient; its decay stays coupled."""
+    for rate in (0.0, 0.003):
+        method: Any = built(key, propensity_main_rate=rate, propensity_weight_decay=0.02, gamma=0.0)
+        first, main = method.phases()
+        assert main.begin is not None and first.begin is None
+        assert float(method.propensity.adam.learning_rate[0]) == 0.01
+        main.begin()
+        adam = method.propensity.adam
+        assert not adam.decoupled and not adam.anchor
+        assert_close(adam.weight_decay, torch.full((2,), 0.02).double())
+        before = method.propensity.tables["user_bias"].clone()
+        main.step(Whole(method))
+        moved = (method.propensity.tables["user_bias"] - before).abs()
+        assert_close(moved, torch.full_like(moved, rate), rtol=1e-3, atol=0)
+        assert method.residual.adam.steps == 1  # the residual learns at any rate

@@ -300,7 +300,7 @@ def test_whole_steps_are_the_formulas_of_the_docstring(key: str) -> None:
     rate |= {"propensity": 0.02, "imputation": 0.03}
     fields = {"imputation_learning_rate": rate["imputation"]} if key == "res_dr" else {}
     method = built(key, beta=beta, gamma=gamma, learning_rate=0.05, propensity_learning_rate=0.02, **fields)
-    decay = dict.fromkeys(rate, 1e-4) | {"propensity": 1e-5}
+    decay = dict.fromkeys(rate, 1e-4) | {"propensity": 1e-4}
     tables = {name: free(part) for name, part in method.parts.items()}
     adam = {
         name: torch.optim.Adam(each.values(), lr=rate[name], weight_decay=decay[name])

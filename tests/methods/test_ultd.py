@@ -18,6 +18,7 @@ import methods.ultd
 from bench import cell as cells
 from bench import compose
 from bench.config import EngineConfig
+from bench.engine.part import minimise
 from bench.engine.training import Validation, train
 from bench.records import store
 from tests.methods.small import (
@@ -36,10 +37,9 @@ ROWS = ["ultd_jl", "ultd_tp"]
 
 
 def set_rate(method: Any, shift: float) -> None:
-    """α_u near 0 (a very negative shift) or 1 for everybody: the network's last layer is its bias alone."""
-    method.rates.tables["weight1"].zero_()
-    method.rates.tables["bias1"][..., 0] = 0
-    method.rates.tables["bias1"][..., 1] = shift
+    """α_u near 0 (a very negative shift) or 1 for everybody."""
+    method.rates.tables["scale"].zero_()
+    method.rates.tables["shift"].fill_(shift)
 
 
 def by_hand(method: Any, alpha: Tensor) -> Tensor:
@@ -248,6 +248,46 @@ def test_the_rates_learn_with_a_rate_and_an_l2_of_their_own() -> None:
     # Adam's first step has the size of its rate wherever there is a gradient at all.
     moved = (method.rates.tables["shift"] - before).abs()
     assert_close(moved, torch.full_like(moved, 0.05 * 0.3), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("rate", ["table", "network"])
+@pytest.mark.parametrize("psi_penalty", ["deviation", "literal"])
+def test_gamma_draws_to_the_start_or_to_zero(psi_penalty: str, rate: str) -> None:
+    """What ψ comes to by its decay alone."""
+    fields = {"rate": rate, "psi_penalty": psi_penalty, "rate_start": -1.0}
+    method = built("ultd_jl", spread=0.0, gamma=0.1, learning_rate=0.05, rate_factor=1.0, **fields)
+    with torch.no_grad():
+        start = method.user_arrays()
+    assert_close(start["scale"], torch.ones(2, 6).double(), rtol=1e-12, atol=0)
+    assert_close(start["shift"], torch.full((2, 6), -1.0).double(), rtol=1e-12, atol=0)
+
+    arrays = stilled(method, steps=300)
+    to_scale, to_shift = {"deviation": (1.0, -1.0), "literal": (np.log(2), 0.0)}[psi_penalty]
+    assert_close(arrays["scale"], torch.full((2, 6), to_scale).double(), rtol=0, atol=0.02)
+    assert_close(arrays["shift"], torch.full((2, 6), to_shift).double(), rtol=0, atol=0.02)
+
+
+def stilled(method: Any, steps: int) -> dict[str, Tensor]:
+    """ψ after steps on a loss of α whose slope is 0."""
+    users = torch.arange(6).expand(2, -1)
+    ones = torch.ones(2, 6, dtype=torch.float64)
+    for _ in range(steps):
+        minimise(method.rates, (0 * method.rate(users, ones, ones)).sum(-1))
+    with torch.no_grad():
+        found: dict[str, Tensor] = method.user_arrays()
+    return found
+
+
+@pytest.mark.parametrize("rate", ["table", "network"])
+def test_without_a_penalty_the_readings_of_gamma_are_one(rate: str) -> None:
+    found = []
+    for psi_penalty in ("deviation", "literal"):
+        method = built("ultd_jl", spread=0.0, gamma=0.0, rate=rate, psi_penalty=psi_penalty)
+        for _ in range(5):
+            method.step(Whole(method))
+        found.append(method.user_arrays()["alpha"].detach())
+    assert_close(found[0], found[1], **EXACT)
+    assert float((found[0] - found[0][:, :1]).abs().max()) > 1e-4
 
 
 @pytest.mark.parametrize("omega", ["rows", "all"])
