@@ -27,11 +27,17 @@ class DatasetConfig:
     untuned_sweep: str = "default"  # what `make table1` does for a cell that no sweep has tuned yet
     # Seeds with which the points of a sweep are compared (all of them where there are fewer): few for all
     # points of a long sweep, more for its best ones.
-    screening_seeds: int = 1
-    selection_seeds: int = 3
-    quick_grid: dict[str, list[Any]] = field(default_factory=dict)  # of `sweep: default`
-    shared_grid: dict[str, list[Any]] = field(default_factory=dict)  # the paper's points, of `sweep: paper`
-    common_grid: dict[str, list[Any]] = field(default_factory=dict)  # what it sweeps with a method's own
+    screening_seeds: int = 5
+    selection_seeds: int = 10
+    # Lists that a stage may name (`DATASET_LISTS`); conf/README.md says what each is for.
+    quick_grid: dict[str, list[Any]] = field(default_factory=dict)
+    rates_grid: dict[str, list[Any]] = field(default_factory=dict)
+    sizes_grid: dict[str, list[Any]] = field(default_factory=dict)
+    shared_grid: dict[str, list[Any]] = field(default_factory=dict)
+    common_grid: dict[str, list[Any]] = field(default_factory=dict)
+
+
+DATASET_LISTS = ("quick_grid", "rates_grid", "sizes_grid", "shared_grid", "common_grid")
 
 
 @dataclass(kw_only=True)
@@ -76,9 +82,11 @@ class ExtraMethods:
 class StageConfig:
     """One stage of a sweep (`bench/cell/plan.py`).
 
-    lists: the lists whose product is tried, the later of two lists for one field counting: quick_grid,
-        shared_grid and common_grid of the data set, own_grid and long_grid of the method.
-    near: only values next to a point's own in each list.
+    lists: the lists whose product is tried, the later of two lists for one field counting: `DATASET_LISTS` of
+        the data set, own_grid and long_grid of the method.
+    instead: those of a row for which they are empty, so that it is given as many points as the others.
+    near: only values next to a point's own in each list; of a given number of points, those that differ from
+        it in fewest fields.
     around: around so many of the best points so far; 0: around the configured one. Without lists, those
         points are trained again with this stage's seeds.
     points: so many new points, drawn where there are more; 0: all.
@@ -87,6 +95,7 @@ class StageConfig:
 
     name: str = MISSING
     lists: list[str] = field(default_factory=list)
+    instead: list[str] = field(default_factory=list)
     near: bool = False
     around: int = 0
     points: int = 0

@@ -11,6 +11,7 @@ import methods
 from bench import data
 from bench.cell import loaded
 from bench.cell.spec import Setting
+from bench.config import DATASET_LISTS
 from bench.engine.members import Member
 from bench.files import CHECKOUT
 from bench.records.fingerprint import Code, Identity
@@ -36,7 +37,7 @@ _UNSEEN = ("device", "threads", "memory_gib")  # fields of the engine that chang
 _NOT_OF_TRAININGS = (
     *("extra", "biased", "unbiased"),
     *("title", "untuned_sweep", "screening_seeds", "selection_seeds"),
-    *("quick_grid", "shared_grid", "common_grid"),
+    *DATASET_LISTS,
 )
 
 

@@ -2,13 +2,16 @@
 
 The full product of a method's lists is out of reach (ULTD's in the paper: 145,200 points), so a plan sweeps
 some fields exhaustively, others around the best points found, and gives the last few points more seeds
-(`conf/sweep/paper.yaml`). Every row gets the same number of points. Pure: neither data nor torch.
+(`conf/sweep/paper.yaml`). Learning rate and weight decay come first and together: the decay that a row needs
+depends on its loss and its rate, and at a wrong one no other field can tell. Every row gets the same number
+of points. Pure: neither data nor torch.
 """
 
 from __future__ import annotations
 
 import bisect
 import itertools
+import operator
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -59,11 +62,12 @@ class Plan:
         draw = random.Random(stream_seed("sweep", stage.name))
         quota = -(-stage.points // len(around))
         for number, centre in enumerate(itertools.chain(around, rest if stage.points else [])):
+            if stage.points and len(found) == stage.points:
+                break
             new = [point for point in self._around(stage, centre) if point not in seen]
             if stage.points:
                 room = min(quota * (number + 1), stage.points) if number < len(around) else stage.points
-                chosen = sorted(draw.sample(range(len(new)), min(len(new), max(room - len(found), 0))))
-                new = [new[place] for place in chosen]
+                new = _drawn(draw, new, centre if stage.near else None, max(room - len(found), 0))
             found += new
             seen.update(new)
         return found
@@ -74,6 +78,17 @@ class Plan:
             values = stage.lists.get(name)
             choices.append([own] if values is None else _near(values, own) if stage.near else values)
         yield from itertools.product(*choices)
+
+
+def _drawn(draw: random.Random, points: list[Values], centre: Values | None, size: int) -> list[Values]:
+    """At most so many of the points, in their order; with a centre, those that differ from it least first."""
+    if centre is None:
+        chosen = draw.sample(range(len(points)), min(len(points), size))
+    else:
+        chosen = draw.sample(range(len(points)), len(points))
+        differences = [sum(map(operator.ne, point, centre)) for point in points]
+        chosen = sorted(chosen, key=lambda place: differences[place])[:size]
+    return [points[place] for place in sorted(chosen)]
 
 
 def _near(values: list[Any], own: Any) -> list[Any]:
@@ -110,14 +125,10 @@ def plan(
         for name in ("around", "points", "seeds"):
             if getattr(config, name) < 0:
                 raise BenchError(f"sweep.stages: {name} of stage '{config.name}' must not be negative.")
-        merged: dict[str, list[Any]] = {}
-        for key in config.lists:
-            if key not in lists:
-                raise BenchError(
-                    f"sweep.stages: stage '{config.name}' names the list '{key}', but there are only "
-                    f"{', '.join(lists)}."
-                )
-            merged.update({name: list(given.get(name, values)) for name, values in lists[key].items()})
+        merged, instead = (
+            _merged(config.name, names, lists, given) for names in (config.lists, config.instead)
+        )
+        merged = merged or instead
         stage_seeds = min(config.seeds or default_seeds, seeds)
         resolved.append(Stage(config.name, merged, config.near, config.around, config.points, stage_seeds))
     if len({stage.name for stage in resolved}) != len(resolved):
@@ -136,3 +147,22 @@ def plan(
     if not fields:
         return Plan((), (), ())
     return Plan(fields, tuple(configured[name] for name in fields), tuple(resolved))
+
+
+def _merged(
+    stage: str, names: Sequence[str], lists: Mapping[str, Lists], given: Lists
+) -> dict[str, list[Any]]:
+    """Several lists as one; see `plan`.
+
+    Raises:
+        BenchError: there is no such list.
+    """
+    merged: dict[str, list[Any]] = {}
+    for key in names:
+        if key not in lists:
+            raise BenchError(
+                f"sweep.stages: stage '{stage}' names the list '{key}', but there are only "
+                f"{', '.join(lists)}."
+            )
+        merged.update({name: list(given.get(name, values)) for name, values in lists[key].items()})
+    return merged

@@ -13,7 +13,7 @@ from bench.cell import compiled, identity, loaded, selection
 from bench.cell import plan as sweep
 from bench.cell.plan import Plan
 from bench.cell.spec import Cell, Setting
-from bench.config import Config
+from bench.config import DATASET_LISTS, Config
 from bench.conventions import NO_POSITIVE
 from bench.data.ratings import Ratings
 from bench.engine import kernels
@@ -83,7 +83,7 @@ def prepare(config: Config, ratings: Ratings, words: Sequence[str] = ()) -> Cell
     key = fields["name"]
     kind = methods.get(key)
     base = {field.name: fields[field.name] for field in dataclasses.fields(kind.Config)}
-    plan = _plan(config, kind.trained, base)
+    plan = plan_of(config, kind.trained, base)
     setting = Setting(
         protocol=config.protocol,
         dataset=config.dataset,
@@ -116,10 +116,17 @@ def prepare(config: Config, ratings: Ratings, words: Sequence[str] = ()) -> Cell
     return cell
 
 
-def _plan(config: Config, trained: bool, base: dict[str, object]) -> Plan:
-    """The plan of the configuration (see `StageConfig`)."""
+def plan_of(config: Config, trained: bool, base: dict[str, object]) -> Plan:
+    """The plan of a configuration (see `StageConfig`).
+
+    Args:
+        trained: whether its method is. base: the method's fields as they are configured.
+
+    Raises:
+        BenchError: a list names no field, no value or one twice, or a stage cannot be meant.
+    """
     dataset, method = config.dataset, config.method
-    of_dataset = {name: getattr(dataset, name) for name in ("quick_grid", "shared_grid", "common_grid")}
+    of_dataset = {name: getattr(dataset, name) for name in DATASET_LISTS}
     lists = {
         # A method that is not trained has no use for learning rates and the like.
         **{name: grid if trained else {} for name, grid in of_dataset.items()},

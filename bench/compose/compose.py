@@ -24,10 +24,8 @@ import methods
 from bench.compose import groups
 from bench.compose.messages import demand, one_sentence
 from bench.compose.words import hydra_words, parsed
-from bench.config import Config
+from bench.config import DATASET_LISTS, Config
 from bench.errors import BenchError, nearest
-
-_OF_DATASET = ("quick_grid", "shared_grid", "common_grid")  # lists that a data set has for sweeps
 
 
 def composed(overrides: Sequence[str]) -> Config:
@@ -93,7 +91,7 @@ def resolved(config: DictConfig, overrides: Sequence[str] = ()) -> Config:
         ("grid", plain.grid),
         ("method.grid", plain.method.grid),
         ("method.long_grid", plain.method.long_grid),
-        *((f"dataset.{name}", getattr(plain.dataset, name)) for name in _OF_DATASET),
+        *((f"dataset.{name}", getattr(plain.dataset, name)) for name in DATASET_LISTS),
     ):
         _check_types(where, grid, schema)
     return plain
@@ -122,7 +120,7 @@ def _fix(config: Config, overrides: Sequence[str]) -> None:
     """
     keys = [parsed(word).key_or_group for word in overrides]
     listed = {key.removeprefix("grid.") for key in keys if key.startswith("grid.")}
-    lists = [getattr(config.dataset, name) for name in _OF_DATASET]
+    lists = [getattr(config.dataset, name) for name in DATASET_LISTS]
     for field_name in (key.removeprefix("method.") for key in keys if key.startswith("method.")):
         if field_name in listed:
             raise BenchError(
