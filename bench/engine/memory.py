@@ -23,6 +23,7 @@ GIB = 2**30
 # and one more while a stack is copied that members have left, or in a virtual step.
 _LEAST_COPIES, _COPIES = 6, 7
 _PAIR_BYTES = 160  # of a pair beside its rows: indices, logits, errors, and in the AUC its order and ranks
+_DRAWING_BYTES = 48  # of a rating while its epoch is drawn: places and batches; half of that of a cell of D
 _NUMBERS_PER_ROW = 12  # of a user or an item in a step, such as sums over its pairs
 _RUNTIME_BYTES = 32 * 2**20  # what PyTorch takes with the first training step, whatever its size
 _COMPILER_BYTES = 160 * 2**20  # what Numba takes to compile its kernels; less where it reads them from disk
@@ -62,9 +63,10 @@ def bytes_per_member(method: Method, n_validation: int, n_test: int = 0) -> int:
     step += _NUMBERS_PER_ROW * (data.n_users + data.n_items) * itemsize
     scoring = max(n_validation, n_test) * row
 
-    # Of each observed pair: its place in the shuffle, user, item, label and the cells of D, twice, since the
-    # epoch before is there until the next one is; one more permutation while it is being drawn.
-    draws = len(data.labels) * (2 * (24 + itemsize + 8 * config.everywhere_ratio) + 8)
+    # Of each observed pair: user, item and label, as they stand by user and in two epochs, since the epoch
+    # before is there until the next one is, each with its cells of D; and while an epoch is drawn, places.
+    pair, ratio = 16 + itemsize, config.everywhere_ratio
+    draws = len(data.labels) * (3 * pair + 2 * 8 * ratio + _DRAWING_BYTES + (_DRAWING_BYTES // 2) * ratio)
     cells = data.n_users * data.n_items if config.everywhere_ratio else 0  # one byte each
     return int(_COPIES * parameters + kept + max(step, scoring) + draws + cells)
 
