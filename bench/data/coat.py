@@ -95,14 +95,14 @@ def load(config: Config, data_dir: Path) -> Ratings:
     biased, unbiased = (Interactions(part.users, part.items, part.values) for part in parts)
     source = "train.ascii and test.ascii of the release"
     ratings = manifest.assemble("coat", source, shape, biased, unbiased, files=parts)
-    released = _read_propensities(data_dir / "coat" / expected.propensities.file, expected)
-    return replace(ratings, released_propensity=released)
+    propensities = manifest.find(data_dir / "coat", expected.propensities.file, titles=_TITLES)
+    if propensities is None:
+        return ratings
+    return replace(ratings, released_propensity=_read_propensities(propensities, expected))
 
 
-def _read_propensities(path: Path, expected: Manifest) -> NDArray[np.float32] | None:
-    """The release's propensities, (U, I); None where the file is absent."""
-    if not path.is_file():
-        return None
+def _read_propensities(path: manifest.Place, expected: Manifest) -> NDArray[np.float32]:
+    """The release's propensities, (U, I)."""
     text = manifest.read_text(path)
     if expected.propensities.sha256 and not manifest.is_published(text, expected.propensities.sha256):
         raise BenchError(

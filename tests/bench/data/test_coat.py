@@ -79,7 +79,9 @@ def test_the_releases_propensities_are_read_where_they_lie(
 ) -> None:
     without = load(root)
     text = "0.5 0.25 0.125\n0.1 0.2 0.3\n"
-    (root / "coat" / "propensities.ascii").write_text(text)
+    folder = root / "coat" / "unpacked"
+    folder.mkdir()
+    (folder / "propensities.ascii").write_text(text)
     published = replace(coat.MANIFEST.propensities, sha256=hashlib.sha256(text.encode()).hexdigest())
     monkeypatch.setattr(coat, "MANIFEST", replace(coat.MANIFEST, propensities=published))
     ratings = load(root)
