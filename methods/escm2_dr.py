@@ -1,7 +1,7 @@
 """ESCM²-DR: click and conversion towers over shared embeddings, conversion trained doubly robustly.
 
     L = BCE(ô, o)_D + λ_g · BCE(ô · r̂, o · r)_D
-        + mean_D ê + mean_O w · (e − ê) + mean_O w · (sg(e) − ê')²        (G,)
+        + λ_c · (mean_D ê + mean_O w · (e − ê) + mean_O w · (sg(e) − ê')²)        (G,)
 
     ô = σ(CTR logit) is the propensity, r̂ = σ(CVR logit) the prediction, r̃ = σ(imputation logit);
     e = ℓ(r̂, r), ê = ℓ(r̂, sg(r̃)), ê' = ℓ(sg(r̂), r̃); w = density / sg(ô), normalised, clipped at `clip`, and
@@ -12,11 +12,10 @@ Estimation", SIGIR 2022, the DR variant.
 
 Differences from the paper:
 1. Ids only, so the towers are heads on an element-wise product instead of MLPs. `shared: false` gives three
-   separate MFs, as the public ports have it.
+   separate MFs, as the public ports have it; a sweep tries both, and its selected point says which won.
 2. The imputation loss has the mask o of the paper; a public port averages it over all pairs, which teaches
    "unobserved = negative". The stop-gradients keep the CVR terms from shaping the propensity through 1 / ô.
 3. The imputation tower gives a label, not an error: an error would leave the CVR head nothing to learn from.
-4. The weight of the CVR terms is fixed at 1.
 """
 
 from __future__ import annotations
@@ -52,6 +51,7 @@ class ESCM2DR(Method):
 
         everywhere_ratio: int = field(default=1, metadata=at_least(1))
         ctcvr_weight: float = field(default=0.5, metadata=at_least(0))  # λ_g
+        cvr_weight: float = field(default=1.0, metadata=at_least(0))  # λ_c
         # Largest normalised weight.
         clip: float = field(default=10.0, metadata=at_least(1, "the weights' mean"))
         shared: bool = True  # one embedding table for all towers
@@ -113,8 +113,8 @@ class ESCM2DR(Method):
                 click, everywhere.observed, reduction="none"
             ).mean(-1),
             "ctcvr": self.config.ctcvr_weight * joint.mean(-1),
-            "cvr": direct.mean(-1) + (weights * (error - imputed_error)).mean(-1),
-            "imputation": (weights * missed.square()).mean(-1),
+            "cvr": self.config.cvr_weight * (direct.mean(-1) + (weights * (error - imputed_error)).mean(-1)),
+            "imputation": self.config.cvr_weight * (weights * missed.square()).mean(-1),
         }
 
     def diagnostics(self) -> dict[str, Tensor]:
