@@ -25,9 +25,9 @@ def trained(key: str, **fields: float) -> Outcome:
     )
 
 
-@pytest.mark.parametrize("mask", [True, False])
-def test_the_loss_is_the_formula(mask: bool) -> None:
-    method = built("cause", distance_weight=0.3, unbiased_weight=0.7, mask=mask)
+@pytest.mark.parametrize(("mask", "unit", "weight"), [(True, "rating", 0.7 * 8 / 14), (False, "set", 0.7)])
+def test_the_loss_is_the_formula(mask: bool, unit: str, weight: float) -> None:
+    method = built("cause", distance_weight=0.3, unbiased_weight=0.7, unbiased_unit=unit, mask=mask)
     observed, unbiased = all_observed(method), all_unbiased(method)
     control = method.prediction.tables
     free = {name: table.clone().requires_grad_() for name, table in control.items()}
@@ -42,7 +42,7 @@ def test_the_loss_is_the_formula(mask: bool) -> None:
     distance = (free["items"][g, observed.items] - twin["items"].detach()[g, observed.items]).abs().sum(-1)
     expected = (
         method.pointwise(plain_logits(free, observed), observed.labels).mean(-1)
-        + 0.7 * method.pointwise(plain_logits({**free, **twin}, unbiased), unbiased.labels).mean(-1)
+        + weight * method.pointwise(plain_logits({**free, **twin}, unbiased), unbiased.labels).mean(-1)
         + 0.3 * (seen[g, observed.items] * distance).mean(-1)
     )
     loss = total(method.losses(observed, unbiased))
@@ -51,6 +51,16 @@ def test_the_loss_is_the_formula(mask: bool) -> None:
     found = [*gradients(method.prediction, loss).values(), *gradients(method.treatment, loss).values()]
     for one, other in zip(found, slopes, strict=True):
         assert_close(one, other, rtol=1e-10, atol=1e-12)
+
+
+def test_by_default_every_rating_of_both_sets_counts_the_same() -> None:
+    """The sum over all ratings of O and A, divided by |O|: 14 ratings, and 8 of each member's A."""
+    method = built("cause", distance_weight=0.0)
+    terms = method.losses(all_observed(method), all_unbiased(method))
+    unbiased = all_unbiased(method)
+    errors = method.pointwise(method.treatment(method.prediction, unbiased), unbiased.labels)
+    assert errors.shape == (2, 8) and all_observed(method).labels.shape == (2, 14)
+    assert_close(terms["unbiased"], errors.sum(-1) / 14)
 
 
 def test_without_distance_and_unbiased_ratings_it_is_mf() -> None:
