@@ -1,22 +1,27 @@
 """KDCRec, label-based distillation ("Refine"): observed labels are moved towards a teacher's that saw only A.
 
-    teacher:  mean_A ℓ(σ(f_t), r), then frozen
-    base:     mean_O ℓ(σ(f), r), plain MF
-    distil:   mean_O ℓ(σ(f), (r + α · N) / (1 + α)), f continued from the base        (G,)
+    teacher:  mean_A (f_t − r)², then frozen
+    base:     mean_O (f − r)²
+    distil:   mean_O (f − r − α · N)², f continued from the base        (G,)
 
-    N = (σ(f_t) − min) / max(max − min, .1): the teacher's prediction, brought to [0, 1] by its range over O.
+    f, f_t: raw scores of two MFs; N = (f_t − min) / max(max − min, .1): the teacher's, brought to [0, 1] by
+    its range over O.
 
 Source: Liu et al., "KDCRec: Knowledge Distillation for Counterfactual Recommendation via Uniform Data", TKDE
 35(8), 2022, and their SIGIR 2020 paper.
 
 Differences from the paper:
-1. The target is divided by 1 + α, since a sigmoid output cannot reach beyond 1.
+1. Labels are 0 and 1, the authors' −1 and 1: their α = 1 is .5 here.
 2. The range is taken once over all of O, not in each batch, where it would depend on the batch size; and it
    is at least .1, since a teacher of a few hundred ratings may be nearly constant.
 3. Each of the three phases stops early on validation AUC; the distillation keeps what it has trained itself,
-   never the base as it was. With α = 0 it is plain MF trained further: the control of what the third phase
+   never the base as it was. With α = 0 it is the base trained further: the control of what the third phase
    gives by itself.
-4. ℓ is the suite's pointwise loss; the paper's is the squared error of raw scores.
+4. Raw scores start at the mean label, as the global bias: of O, and the teacher's at that of A, smoothed.
+5. A raw score is no probability, and pairs are ranked by it as it is. The ideal loss of generated data, which
+   needs one, takes scores beyond 0 and 1 as these.
+6. `score: sigmoid` has σ(f) and σ(f_t) in place of f and f_t, any pointwise loss, biases that start at 0 and
+   the target (r + α · N) / (1 + α), since a sigmoid cannot reach beyond 1.
 """
 
 from __future__ import annotations
@@ -30,11 +35,11 @@ from bench.engine.part import minimise
 from bench.engine.phase import Phase
 from bench.engine.sampling import Batch, Draw, Pairs
 from methods import register
-from methods.base import Method, MethodConfig, above, at_least
+from methods.base import Method, MethodConfig, above, at_least, choices, require
 from methods.parts import Factorisation
 from methods.weights import coverage
 
-LEAST_RANGE = 0.1  # of the teacher's predictions
+LEAST_RANGE = 0.1  # of the teacher's scores
 
 
 @register
@@ -45,18 +50,27 @@ class KDCRec(Method):
     paper = "Liu et al., KDCRec: Knowledge Distillation for Counterfactual Recommendation, TKDE 2022"
     year = 2022
     uses_unbiased = "yes"
+    raw_scores = True
 
     @dataclass(kw_only=True)
     class Config(MethodConfig):
         """Fields of KDCRec."""
 
+        loss: str = "mse"
+        score: str = field(default="raw", metadata=choices("raw", "sigmoid"))
         # α, the teacher's weight beside the label's.
         alpha: float = field(default=0.5, metadata=at_least(0))
         teacher_learning_rate: float = field(default=0.01, metadata=above(0))
         teacher_weight_decay: float = 1e-3
 
+        def check(self) -> None:
+            """See `MethodConfig.check`."""
+            super().check()
+            fits = self.loss == "mse" or self.score == "sigmoid"
+            require(self, "loss", fits, "must be mse with method.score=raw, which is no probability")
+
     def build(self) -> None:
-        """Student and teacher."""
+        """Student and teacher, whose raw scores start at the mean labels."""
         config = self.config
         self.prediction = self.part(Factorisation, "prediction")
         self.teacher = self.part(
@@ -65,6 +79,9 @@ class KDCRec(Method):
             learning_rate=config.teacher_learning_rate,
             weight_decay=config.teacher_weight_decay,
         )
+        if config.score == "raw":
+            self.prediction.tables["bias"].fill_(self.data.labels.mean())
+            self.teacher.tables["bias"].copy_(self.data.unbiased_mean.unsqueeze(-1))
         self.lowest = self.data.labels.new_zeros(self.n_members)
         self.range = self.data.labels.new_ones(self.n_members)
 
@@ -76,9 +93,23 @@ class KDCRec(Method):
             Phase(name="distillation", step=self.step, score=self.score, begin=self.measure_teacher),
         ]
 
+    def scored(self, f: Tensor) -> Tensor:
+        """What an MF's output stands for: itself, or the probability σ(f)."""
+        return f if self.config.score == "raw" else torch.sigmoid(f)
+
+    def score(self, pairs: Pairs) -> Tensor:
+        """The student's score, (G, N)."""
+        return self.scored(self.prediction(pairs))
+
+    def pointwise(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The squared error of raw scores, or the pointwise loss of `Method`."""
+        if self.config.score == "raw":
+            return (logits - labels).square()
+        return super().pointwise(logits, labels)
+
     def taught(self, pairs: Pairs) -> Tensor:
-        """The teacher's prediction, (G, B)."""
-        return torch.sigmoid(self.teacher.fixed(pairs))
+        """The teacher's score, (G, B)."""
+        return self.scored(self.teacher.fixed(pairs))
 
     def step_teacher(self, draw: Draw) -> None:
         """The teacher on all of A."""
@@ -86,21 +117,22 @@ class KDCRec(Method):
         minimise(self.teacher, self.pointwise(self.teacher(unbiased), unbiased.labels).mean(-1))
 
     def step_base(self, draw: Draw) -> None:
-        """The student as plain MF."""
+        """The student on O."""
         observed = draw.observed()
         minimise(self.prediction, self.pointwise(self.prediction(observed), observed.labels).mean(-1))
 
     def measure_teacher(self) -> None:
-        """Smallest and largest prediction of the frozen teacher over all of O."""
+        """Smallest and largest score of the frozen teacher over all of O."""
         lowest, highest = self.teacher.extremes(self.data.users, self.data.items)
-        self.lowest = torch.sigmoid(lowest)
-        self.range = (torch.sigmoid(highest) - self.lowest).clamp_min(LEAST_RANGE)
+        self.lowest = self.scored(lowest)
+        self.range = (self.scored(highest) - self.lowest).clamp_min(LEAST_RANGE)
 
     def refined(self, observed: Batch) -> Tensor:
-        """The target, (G, B), within [0, 1]."""
+        """The target, (G, B): within [0, 1 + α], or within [0, 1] for σ(f)."""
         taught = (self.taught(observed) - self.lowest.unsqueeze(-1)) / self.range.unsqueeze(-1)
         alpha = self.config.column("alpha")
-        return (observed.labels + alpha * taught) / (1 + alpha)
+        target = observed.labels + alpha * taught
+        return target if self.config.score == "raw" else target / (1 + alpha)
 
     def step(self, draw: Draw) -> None:
         """The student on refined labels."""

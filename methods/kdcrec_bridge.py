@@ -1,24 +1,21 @@
 """KDCRec, "Bridge": the student is held near the teacher on pairs drawn from everywhere.
 
     teacher, base:  as in `kdcrec.py`
-    distil:         mean_O ℓ(σ(f), r) + λ · mean_D (σ(f_t) − σ(f))², f continued from the base        (G,)
+    distil:         mean_O (f − r)² + λ · mean_D (f_t − f)², f continued from the base        (G,)
 
 Source: Liu et al., "A General Knowledge Distillation Framework for Counterfactual Recommendation via Uniform
 Data", SIGIR 2020; the authors' code starts the student from the model of O, too.
 
 Differences from the paper:
-1. ℓ is the suite's pointwise loss, and the distance is one of probabilities; the paper's are squared errors
-   of raw scores.
-2. `everywhere_ratio` pairs of D stand beside one of O in a step; the paper draws as many as of O.
-3. Each of the three phases stops early on validation AUC; the distillation keeps what it has trained itself,
-   never the base as it was.
+1. `everywhere_ratio` pairs of D stand beside one of O in a step; the paper draws as many as of O.
+2. Each of the three phases stops early on validation AUC, and raw scores start at mean labels, as in
+   `kdcrec.py`; the distillation keeps what it has trained itself, never the base as it was.
+3. `score: sigmoid` has σ(f) and σ(f_t) in place of f and f_t, and any pointwise loss on O.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-
-import torch
 
 from bench.engine.part import minimise
 from bench.engine.sampling import Draw
@@ -56,5 +53,5 @@ class Bridge(KDCRec):
         """The student on O, and beside the teacher on D."""
         observed, everywhere = draw.observed(), draw.everywhere()
         error = self.pointwise(self.prediction(observed), observed.labels)
-        apart = self.taught(everywhere) - torch.sigmoid(self.prediction(everywhere))
+        apart = self.taught(everywhere) - self.score(everywhere)
         minimise(self.prediction, error.mean(-1) + self.config.bridge_weight * apart.square().mean(-1))

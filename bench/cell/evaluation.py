@@ -74,7 +74,8 @@ def measure(
 def ideal_loss(method: Method, labels: NDArray[np.uint8]) -> float:
     """L_ideal of the paper's "Problem Setup": the mean pointwise loss over all of D.
 
-    Cross-entropy of the predicted probabilities, whatever loss the method trains with.
+    Cross-entropy of the predicted probabilities, whatever loss the method trains with; raw scores beyond 0
+    and 1 count as these.
 
     Args:
         labels: (U, I) of every pair.

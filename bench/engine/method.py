@@ -161,6 +161,7 @@ class Method:
     paper: ClassVar[str]  # authors, title, venue
     year: ClassVar[int]
     uses_unbiased: ClassVar[str] = "no"  # no | mean label | yes: what it knows of A
+    raw_scores: ClassVar[bool] = False  # True: `score` may leave [0, 1], and its order alone counts
     trained: ClassVar[bool] = True  # False: `phases` is empty, so no shared hyper-parameter is swept
 
     Config: ClassVar[type[MethodConfig]] = MethodConfig
@@ -188,7 +189,7 @@ class Method:
         raise NotImplementedError
 
     def score(self, pairs: Pairs) -> Tensor:
-        """Predicted probability of a positive label, (G, N)."""
+        """Predicted probability of a positive label, (G, N); with `raw_scores`, what pairs are ranked by."""
         return torch.sigmoid(self.prediction(pairs))
 
     def phases(self) -> list[Phase]:

@@ -27,8 +27,43 @@ def trained(key: str, validation: Validation = VALIDATION, **fields: float) -> O
     return train(kind([config] * 2, [0, 1], data(n_observed=24)), validation, ENGINE, 1)
 
 
-def test_the_target_lies_between_label_and_teacher() -> None:
-    method = built("kdcrec", alpha=0.5, spread=1.0)
+def test_the_target_is_the_label_plus_the_teachers_share() -> None:
+    method = built("kdcrec", alpha=0.7, spread=1.0)
+    method.measure_teacher()
+    observed = all_observed(method)
+    taught = plain_logits(method.teacher.tables, observed)
+    low, high = taught.min(-1, keepdim=True).values, taught.max(-1, keepdim=True).values
+    assert_close(method.refined(observed), observed.labels + 0.7 * (taught - low) / (high - low))
+
+
+def test_the_distillation_is_its_formula() -> None:
+    """A step beside torch's Adam on squared errors of raw scores."""
+    method = built("kdcrec", alpha=0.7, spread=1.0)
+    method.measure_teacher()
+    observed = all_observed(method)
+    taught = plain_logits(method.teacher.tables, observed)
+    low, high = taught.min(-1, keepdim=True).values, taught.max(-1, keepdim=True).values
+    n = (taught - low) / (high - low)
+    free = {name: table.clone().requires_grad_() for name, table in method.prediction.tables.items()}
+    (observed.labels + 0.7 * n - plain_logits(free, observed)).square().mean(-1).sum().backward()
+    torch.optim.Adam(free.values(), lr=0.01, weight_decay=1e-4).step()
+    method.step(Whole(method))
+    for name, table in method.prediction.tables.items():
+        assert_close(table, free[name].detach(), rtol=1e-9, atol=1e-9)
+
+
+def test_raw_scores_start_at_the_mean_labels_and_rank_beyond_one() -> None:
+    method = built("kdcrec", spread=0.0)
+    observed = all_observed(method)
+    assert_close(method.prediction.tables["bias"][:, 0], observed.labels.mean(-1))
+    assert_close(method.teacher.tables["bias"][:, 0], method.data.unbiased_mean)
+    method.prediction.tables["bias"].add_(1.0)
+    scores = method.score(observed).detach()
+    assert float(scores.min()) > 1 and len(scores[0].unique()) == 14  # not cut off, which would make ties
+
+
+def test_the_sigmoids_target_lies_between_label_and_teacher() -> None:
+    method = built("kdcrec", score="sigmoid", alpha=0.5, spread=1.0)
     method.measure_teacher()
     observed = all_observed(method)
     taught = torch.sigmoid(method.teacher.fixed(observed))
@@ -38,16 +73,16 @@ def test_the_target_lies_between_label_and_teacher() -> None:
 
 
 def test_a_flat_teacher_is_not_blown_up() -> None:
-    method = built("kdcrec", alpha=1.0, spread=0.0)
+    method = built("kdcrec", alpha=1.0, spread=0.0, init_scale=0.05)
     method.measure_teacher()
     assert method.range.tolist() == [0.1, 0.1]
     observed = all_observed(method)
-    taught = torch.sigmoid(method.teacher.fixed(observed))
-    spread = float(taught.max() - taught.min())
+    taught = method.teacher.fixed(observed)
+    spread = float((taught.max(-1).values - taught.min(-1).values).max())
     assert spread < 0.05
-    # What reaches the target is at most the teacher's spread over the floor, halved by 1 + alpha.
-    target = method.refined(observed) - observed.labels / 2
-    assert float(target.max() - target.min()) <= spread / 0.1 / 2 + 1e-12
+    # What reaches the target is at most the teacher's spread over the floor.
+    target = method.refined(observed) - observed.labels
+    assert float((target.max(-1).values - target.min(-1).values).max()) <= spread / 0.1 + 1e-12
 
 
 def test_only_the_student_moves_in_the_distillation() -> None:
@@ -62,9 +97,12 @@ def test_only_the_student_moves_in_the_distillation() -> None:
 
 
 def assert_continued_mf(distilled: Outcome) -> None:
-    """The last two phases are plain MF, and plain MF once more from its best, with a fresh Adam."""
+    """The last two phases are plain MF, and plain MF once more from its best, with a fresh Adam.
+
+    With `score: sigmoid`: the suite's MF has a sigmoid.
+    """
     assert [history.name for history in distilled.histories] == ["teacher", "base", "distillation"]
-    mf = trained("mf")
+    mf = trained("mf", loss="mse")
     assert_close(mf.histories[0].criterion, distilled.histories[1].criterion, **EXACT)
     continued = train(mf.method, VALIDATION, ENGINE, 1)
     once_more, last = (outcome.histories[-1].criterion for outcome in (continued, distilled))
@@ -80,7 +118,7 @@ def assert_continued_mf(distilled: Outcome) -> None:
 
 
 def test_alpha_zero_is_continued_mf() -> None:
-    distilled = trained("kdcrec", alpha=0.0)
+    distilled = trained("kdcrec", score="sigmoid", alpha=0.0)
     assert_continued_mf(distilled)
     # The restored base is evaluated before the first step.
     assert distilled.histories[2].steps[0] == 0
@@ -99,7 +137,7 @@ def test_the_teacher_learns_a_at_its_own_rate_and_decay() -> None:
     for _ in range(3):
         method.step_teacher(Whole(method))
         optimiser.zero_grad()
-        method.pointwise(plain_logits(free, unbiased), unbiased.labels).mean(-1).sum().backward()
+        (plain_logits(free, unbiased) - unbiased.labels).square().mean(-1).sum().backward()
         optimiser.step()
     for name, table in method.teacher.tables.items():
         assert_close(table, free[name].detach(), rtol=1e-9, atol=1e-9)
@@ -129,14 +167,16 @@ def test_the_best_teacher_is_kept_and_measured_and_is_the_bridges_too() -> None:
     assert torch.equal(bridge.diagnostics()["teacher_range"], method.range)
 
 
-def test_the_bridge_is_its_formula() -> None:
-    method = built("kdcrec_bridge", bridge_weight=0.4)
+@pytest.mark.parametrize("score", ["raw", "sigmoid"])
+def test_the_bridge_is_its_formula(score: str) -> None:
+    method = built("kdcrec_bridge", bridge_weight=0.4, score=score)
+    scored = torch.sigmoid if score == "sigmoid" else torch.Tensor.clone
     whole = Whole(method)
     observed, everything = whole.observed(), whole.everywhere()
     free = {name: table.clone().requires_grad_() for name, table in method.prediction.tables.items()}
     teacher = {name: table.clone() for name, table in method.teacher.tables.items()}
-    apart = torch.sigmoid(plain_logits(teacher, everything)) - torch.sigmoid(plain_logits(free, everything))
-    loss = method.pointwise(plain_logits(free, observed), observed.labels).mean(-1)
+    apart = scored(plain_logits(teacher, everything)) - scored(plain_logits(free, everything))
+    loss = (scored(plain_logits(free, observed)) - observed.labels).square().mean(-1)
     (loss + 0.4 * apart.square().mean(-1)).sum().backward()
     optimiser = torch.optim.Adam(free.values(), lr=0.01, weight_decay=1e-4)
     optimiser.step()
@@ -148,7 +188,16 @@ def test_the_bridge_is_its_formula() -> None:
 
 
 def test_a_bridge_without_weight_is_continued_mf() -> None:
-    assert_continued_mf(trained("kdcrec_bridge", bridge_weight=0.0, everywhere_ratio=1))
+    assert_continued_mf(trained("kdcrec_bridge", score="sigmoid", bridge_weight=0.0, everywhere_ratio=1))
+
+
+@pytest.mark.parametrize("key", ["kdcrec", "kdcrec_bridge"])
+def test_cross_entropy_of_raw_scores_is_refused(key: str) -> None:
+    with pytest.raises(
+        BenchError, match=r"^method\.loss must be mse with method\.score=raw, .* but it is bce"
+    ):
+        methods.get(key).Config(loss="bce").check()
+    methods.get(key).Config(loss="bce", score="sigmoid").check()
 
 
 def test_an_alpha_for_the_bridge_is_refused() -> None:
