@@ -24,9 +24,9 @@ SWEEP = ("grid.learning_rate=[0.01,0.1]", "grid.weight_decay=[1e-5,0.01]")
 
 
 def asked(results: Path, conf: Path, *more: str) -> list[str]:
-    """The command line that looks for the winner of IPS."""
+    """The command line that looks for the winner of MF."""
     where = ("--results", str(results), "--conf", str(conf / "tuned"), "--sweep", "default")
-    return [*where, "--datasets", "synthetic", "--methods", "ips", *more, *TINY[1:], *SWEEP]
+    return [*where, "--datasets", "synthetic", "--methods", "mf", *more, *TINY[1:], *SWEEP]
 
 
 def described(folder: Path) -> Path:
@@ -44,7 +44,7 @@ def test_a_winner_is_written_and_found_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     compose.register()
-    words = (*TINY, "method=ips", *SWEEP)
+    words = (*TINY, "method=mf", *SWEEP)
     config = compose.composed(words)
     ratings = cells.load_ratings(config)
     found = cells.train_and_store(cells.prepare(config, ratings, words), tmp_path / "runs")
@@ -55,53 +55,53 @@ def test_a_winner_is_written_and_found_again(
     assert tuned.main(asked(tmp_path, conf)) == 0
     assert "1 winner written" in capsys.readouterr().out
 
-    swept = Points.read(tmp_path / "sweep/own/table/synthetic/ips.csv")
+    swept = Points.read(tmp_path / "sweep/own/table/synthetic/mf.csv")
     assert len(swept.trainings) == 4 * 3 and {each.stage for each in swept.trainings} == {"quick"}
     best = swept.ranked()[0]
     assert best.values == (found.selected["learning_rate"], found.selected["weight_decay"])
 
     monkeypatch.setattr(groups, "CONF", conf)
-    again = compose.composed([*TINY, "method=ips", "+tuned=own/table/synthetic/ips"])
+    again = compose.composed([*TINY, "method=mf", "+tuned=own/table/synthetic/mf"])
     cell = cells.prepare(again, ratings)
     assert len(cell.points) == 1
     record = cells.train_and_store(cell, tmp_path / "runs")
     assert record.points == 4
     assert record.test == found.test
     # A cell that chose nothing is no sweep, so the winner stays.
-    before = (conf / "tuned/own/table/synthetic/ips.yaml").read_text()
+    before = (conf / "tuned/own/table/synthetic/mf.yaml").read_text()
     assert tuned.main(asked(tmp_path, conf)) == 0
-    assert (conf / "tuned/own/table/synthetic/ips.yaml").read_text() == before
+    assert (conf / "tuned/own/table/synthetic/mf.yaml").read_text() == before
 
 
 def test_only_the_sweep_that_was_asked_for_is_written_and_a_published_point_stays(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     conf = described(tmp_path)
-    published = conf / "tuned/table/synthetic/ips.yaml"
+    published = conf / "tuned/table/synthetic/mf.yaml"
     published.parent.mkdir(parents=True)
     published.write_text("published\n")
     compose.register()
     # Beside the sweep, a toy run of another row and a smaller sweep of the same row lie in the store.
     for words in (
-        (*TINY, "method=ips", *SWEEP),
         (*TINY, "method=mf", *SWEEP),
-        (*TINY, "method=ips", *SWEEP[:1], "grid.weight_decay=[0.01]"),
+        (*TINY, "method=mf_combine", *SWEEP),
+        (*TINY, "method=mf", *SWEEP[:1], "grid.weight_decay=[0.01]"),
     ):
         config = compose.composed(words)
         cells.train_and_store(cells.prepare(config, cells.load_ratings(config), words), tmp_path / "runs")
     assert tuned.main(asked(tmp_path, conf)) == 0
     assert published.read_text() == "published\n"
     written = {file.relative_to(conf / "tuned").as_posix() for file in (conf / "tuned").rglob("*.yaml")}
-    assert written == {"table/synthetic/ips.yaml", "own/table/synthetic/ips.yaml"}
-    assert "the first of 4 points" in (conf / "tuned/own/table/synthetic/ips.yaml").read_text()
+    assert written == {"table/synthetic/mf.yaml", "own/table/synthetic/mf.yaml"}
+    assert "the first of 4 points" in (conf / "tuned/own/table/synthetic/mf.yaml").read_text()
     # The maintainer's way.
     assert tuned.main(asked(tmp_path, conf, "--publish")) == 0
     assert "the first of 4 points" in published.read_text()
-    assert (tmp_path / "sweep/table/synthetic/ips.csv").is_file()
+    assert (tmp_path / "sweep/table/synthetic/mf.csv").is_file()
     # A cell of the sweep that has not been trained is named.
     capsys.readouterr()
     arguments = asked(tmp_path, conf)
-    arguments[arguments.index("ips")] = "ips,dr"
+    arguments[arguments.index("mf")] = "mf,dr"
     assert tuned.main(arguments) == 0
     assert "1 cells of this sweep have no record here (dr on synthetic, protocol table)." in (
         capsys.readouterr().out

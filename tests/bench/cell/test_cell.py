@@ -32,7 +32,9 @@ def prepared(*overrides: str) -> Cell:
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
-    return cells.train_and_store(prepared("method=ips"), tmp_path_factory.mktemp("runs"))
+    return cells.train_and_store(
+        prepared("method=ips", "~method.grid.propensity"), tmp_path_factory.mktemp("runs")
+    )
 
 
 def test_the_points_are_the_product_of_the_grid() -> None:
