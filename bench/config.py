@@ -130,6 +130,9 @@ class Config:
     selection: str = "validation_held_out"  # bench/cell/selection.py
     engine: EngineConfig = field(default_factory=EngineConfig)
     methods: ExtraMethods = field(default_factory=ExtraMethods)
+    # Of the final runs, kept beside the record: scores (of each seed's test ratings), model (parameters). No
+    # part of a record's identity: a record that stands without them is completed.
+    save: list[str] = field(default_factory=list)
     again: bool = False  # train anew even where the record stands; no part of its identity
     data_dir: str = "data"
     results: str = "results"

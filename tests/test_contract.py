@@ -22,10 +22,11 @@ import methods
 from bench import cell as cells
 from bench import compose
 from bench.cell import Cell
+from bench.cell.state import restore, state_of
 from bench.cell.trainer import Trainer
 from bench.config import Config
 from bench.engine.members import Member
-from bench.engine.sampling import Batch, Draw, Pairs, TrainingData
+from bench.engine.sampling import Pairs, TrainingData
 from bench.engine.training import Outcome, train
 from bench.errors import BenchError, NotApplicable
 from methods.base import Method, MethodConfig, is_stacked
@@ -128,19 +129,7 @@ def assert_same(key: str, stack: Run, place: int) -> None:
 
 
 @pytest.mark.parametrize("shape", list(SHAPES))
-def test_it_trains_and_predicts_probabilities(
-    method_key: str, shape: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    everywhere = Draw.everywhere
-
-    def drawn(draw: Draw) -> Batch:
-        batch = everywhere(draw)
-        assert batch.users.shape[-1] > 0, (
-            "it draws from all of D: give its Config `everywhere_ratio: int = 1`"
-        )
-        return batch
-
-    monkeypatch.setattr(Draw, "everywhere", drawn)
+def test_it_trains_and_predicts_probabilities(method_key: str, shape: str) -> None:
     found = run(method_key, [(seed, base(method_key)) for seed in range(3)], shape)
     outcome, scores = found.outcome, found.scores
     sizes = SHAPES[shape]
@@ -182,6 +171,21 @@ def test_one_seed_repeats_bit_for_bit_and_two_seeds_differ(method_key: str) -> N
     assert torch.equal(first, again), "draw random numbers by `bench.engine.sampling.generator` only"
     if methods.get(method_key).trained:
         assert not torch.equal(first[0], first[1])
+
+
+def test_it_scores_again_from_what_is_saved_of_it(method_key: str) -> None:
+    """Equal to the last bit: what `build` makes and the arrays of its state are all that scores need."""
+    trained = run(method_key, [(seed, base(method_key)) for seed in range(3)]).outcome.method
+    one = trained.take(torch.tensor([1]))
+    training, _ = trainer(method_key, "square", "float32").seeds.of_members([Member(0, 1, base(method_key))])
+    again = methods.get(method_key)([base(method_key)], [1], training)
+    pairs = torch.arange(training.n_users * training.n_items)[None]
+    everything = Pairs(pairs // training.n_items, pairs % training.n_items)
+    with torch.no_grad():
+        restore(again, state_of(one))
+        assert torch.equal(again.score(everything), one.score(everything)), (
+            "keep what training makes in parts, or in tensors that are attributes of the method"
+        )
 
 
 # --- The member axis ---------------------------------------------------------------------------------

@@ -28,13 +28,14 @@ class Measured:
 
     metrics: "auc" and, of generated data, "ideal_loss", each a number; "ndcg" and "recall", each convention →
     number. users: the test users, sorted. per_user: metric → their values, NaN without a positive rating.
-    user_arrays: what is known about every user, name → (U,).
+    user_arrays: what is known about every user, name → (U,). scores: (N_t,) in the order of the ratings.
     """
 
     metrics: dict[str, Any]
     users: NDArray[np.int64]
     per_user: dict[str, NDArray[np.float32]]
     user_arrays: dict[str, NDArray[np.float32]]
+    scores: NDArray[Any]
 
 
 def measure(
@@ -53,21 +54,34 @@ def measure(
         scores = method.score(Pairs(users[None], items[None]))[0]
         arrays = method.user_arrays()
     user_arrays = {name: value[0].cpu().numpy().astype(np.float32) for name, value in arrays.items()}
+    measured = of_scores(scores, users, labels, k)
+    if truth is not None:
+        measured.metrics["ideal_loss"] = ideal_loss(method, truth.labels)
+        user_arrays["kappa"] = truth.selection_strength.astype(np.float32)
+    measured.user_arrays.update(user_arrays)
+    return measured
+
+
+def of_scores(scores: Tensor, users: Tensor, labels: NDArray[np.bool_], k: int) -> Measured:
+    """Measures the scores of a seed's test ratings, wherever they come from; no ideal loss.
+
+    Args:
+        scores, users: (N_t,) on one device. labels: (N_t,).
+        k: cut-off of NDCG and Recall.
+    """
     ranking = Ranking(users, labels, k)
     ndcg, recall = ranking.per_user(scores)
     metrics: dict[str, Any] = {"auc": float(auc(scores, labels)), "ndcg": {}, "recall": {}}
     for convention in NO_POSITIVE:
         for name, value in zip(("ndcg", "recall"), summarise(ndcg, recall, convention), strict=True):
             metrics[name][convention] = float(value)
-    if truth is not None:
-        metrics["ideal_loss"] = ideal_loss(method, truth.labels)
-        user_arrays["kappa"] = truth.selection_strength.astype(np.float32)
     per_user = {name: values.cpu().numpy() for name, values in (("ndcg", ndcg), ("recall", recall))}
     return Measured(
-        metrics,
-        ranking.user_ids,
-        {name: values.astype(np.float32) for name, values in per_user.items()},
-        user_arrays,
+        metrics=metrics,
+        users=ranking.user_ids,
+        per_user={name: values.astype(np.float32) for name, values in per_user.items()},
+        user_arrays={},
+        scores=scores.cpu().numpy(),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from bench.cell import loaded
 from bench.cell.spec import Setting
 from bench.config import DATASET_LISTS
 from bench.engine.members import Member
+from bench.engine.method import MethodConfig
+from bench.errors import BenchError
 from bench.files import CHECKOUT
 from bench.records.fingerprint import Code, Identity
 
@@ -41,17 +44,18 @@ _NOT_OF_TRAININGS = (
 )
 
 
-def of_cell(setting: Setting, choices: dict[str, Any]) -> Identity:
+def of_cell(setting: Setting, choices: dict[str, Any], points: Sequence[MethodConfig]) -> Identity:
     """The identity of a cell's record.
 
     Args:
         choices: what a cell has beside its setting: its configured point, plan, seeds, rule of selection.
+        points: of which each listed value is in one, for the files that the method reads.
 
     Raises:
-        BenchError: a file of the code cannot be read or parsed.
+        BenchError: a file of the code or one that the method names cannot be read or parsed.
     """
     return Identity(
-        config={**_configuration(setting), **choices},
+        config={**_configuration(setting), **choices, **_files(setting, points)},
         data=setting.ratings.checksum,
         code=fingerprint(_CELL, setting.method, setting.dataset.name),
     )
@@ -77,7 +81,13 @@ def of_stack(
     """
     points = [{"seed": member.seed, "config": vars(member.config)} for member in members]
     return Identity(
-        config={**_configuration(setting), "members": points, "look_at_test": look_at_test, "users": users},
+        config={
+            **_configuration(setting),
+            "members": points,
+            "look_at_test": look_at_test,
+            "users": users,
+            **_files(setting, [member.config for member in members]),
+        },
         data=setting.ratings.checksum,
         code=code,
     )
@@ -92,6 +102,31 @@ def _configuration(setting: Setting) -> dict[str, Any]:
         "method": setting.method,
         "engine": {name: value for name, value in engine.items() if name not in _UNSEEN},
     }
+
+
+def _files(setting: Setting, points: Sequence[MethodConfig]) -> dict[str, Any]:
+    """The contents of the files that the method reads at some points: file → sha256."""
+    kind = methods.get(setting.method)
+    files = sorted({Path(file) for point in points for file in kind.files(point)})
+    return {"files": {str(file): _content(file, setting.method) for file in files}} if files else {}
+
+
+_contents: dict[Path, tuple[tuple[int, int], str]] = {}  # file → its age and size, and what it holds
+
+
+def _content(file: Path, method: str) -> str:
+    place = file.absolute()
+    try:
+        known = file.stat()
+        state = known.st_mtime_ns, known.st_size
+        if place not in _contents or _contents[place][0] != state:
+            with open(file, "rb") as stream:
+                _contents[place] = state, hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise BenchError(
+            f"{method} reads {file}, which cannot be read: {error.strerror or error}."
+        ) from error
+    return _contents[place][1]
 
 
 # --- Code -------------------------------------------------------------------------------------------

@@ -163,7 +163,9 @@ def _differences(old: Identity | None, new: Identity) -> tuple[list[str], list[s
 def _flat(config: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted field → value, as a command line names it."""
     for name, value in config.items():
-        if isinstance(value, Mapping):
+        if name == "files":  # see `identity`: by its path, which may hold dots
+            yield from ((f"content of {file}", content) for file, content in value.items())
+        elif isinstance(value, Mapping):
             inner = "method" if name == "base" else name
             yield from _flat(value, f"{before}{inner}.")
         elif name == "plan":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +13,13 @@ from bench import data
 from bench.cell import compiled, identity, loaded, selection
 from bench.cell import plan as sweep
 from bench.cell.plan import Plan
-from bench.cell.spec import Cell, Setting
+from bench.cell.spec import SAVED, Cell, Setting, point_of
 from bench.config import DATASET_LISTS, Config
 from bench.conventions import NO_POSITIVE
 from bench.data.ratings import Ratings
 from bench.engine import kernels
 from bench.engine.device import dtype_of
+from bench.engine.method import MethodConfig
 from bench.errors import BenchError, nearest
 
 # Words of a command line that say where, with what and whether it runs, not what comes out.
@@ -56,19 +58,7 @@ def prepare(config: Config, ratings: Ratings, words: Sequence[str] = ()) -> Cell
     """
     selection.check(config.selection)
     dtype_of(config.engine)
-    for place, name, least in (
-        (config, "seeds", 1),
-        (config.engine, "max_epochs", 1),
-        (config.engine, "patience", 1),
-        (config.dataset, "screening_seeds", 1),
-        (config.dataset, "selection_seeds", 1),
-        (config.dataset, "k", 1),
-        (config.dataset, "evaluations_per_epoch", 1),
-        (config.sweep, "slices", 1),
-        (config.sweep, "slice", 0),
-    ):
-        if getattr(place, name) < least:
-            raise BenchError(f"{name} must be at least {least}, but it is {getattr(place, name)}.")
+    _check_ranges(config)
     if config.sweep.slice >= config.sweep.slices:
         raise BenchError(
             f"sweep.slice={config.sweep.slice} is too large: with sweep.slices={config.sweep.slices} they "
@@ -84,6 +74,7 @@ def prepare(config: Config, ratings: Ratings, words: Sequence[str] = ()) -> Cell
     kind = methods.get(key)
     base = {field.name: fields[field.name] for field in dataclasses.fields(kind.Config)}
     plan = plan_of(config, kind.trained, base)
+    points = _values(key, base, plan)
     setting = Setting(
         protocol=config.protocol,
         dataset=config.dataset,
@@ -99,7 +90,7 @@ def prepare(config: Config, ratings: Ratings, words: Sequence[str] = ()) -> Cell
         "tuned_points": config.tuned_points,
         "selection": config.selection,
     }
-    cell = Cell(
+    return Cell(
         **vars(setting),
         base=base,
         plan=plan,
@@ -108,12 +99,44 @@ def prepare(config: Config, ratings: Ratings, words: Sequence[str] = ()) -> Cell
         slice=config.sweep.slice,
         tuned_points=config.tuned_points,
         selection=config.selection,
-        identity=identity.of_cell(setting, choices),
+        identity=identity.of_cell(setting, choices, points),
         again=config.again,
+        save=tuple(name for name in SAVED if name in config.save),
         words=tuple(word for word in words if not word.lstrip("+").startswith(_PLACES)),
     )
-    _check_values(cell)
-    return cell
+
+
+# Least and largest of whole numbers, wherever they stand: beyond them a run cannot be meant, and would end by
+# an error of Python's, of the machine or not at all.
+_RANGES = {
+    "seeds": (1, 1000),
+    "engine.max_epochs": (1, 1_000_000),
+    "engine.patience": (1, 1_000_000),
+    "engine.threads": (0, 1024),
+    "dataset.screening_seeds": (1, 1000),
+    "dataset.selection_seeds": (1, 1000),
+    "dataset.k": (1, 1_000_000),
+    "dataset.evaluations_per_epoch": (1, 10_000),
+    "sweep.slices": (1, 100_000),
+    "sweep.slice": (0, 100_000),
+    "tuned_points": (0, 10**9),
+}
+
+
+def _check_ranges(config: Config) -> None:
+    for name, (least, most) in _RANGES.items():
+        group, _, field = name.rpartition(".")
+        value = getattr(getattr(config, group) if group else config, field)
+        if not least <= value <= most:
+            demand = f"at least {least}" if value < least else f"at most {most:,}"
+            raise BenchError(f"{name} must be {demand}, but it is {value}.")
+    for group in ("protocol", "dataset", "engine"):
+        for field, value in vars(getattr(config, group)).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise BenchError(f"{group}.{field} must be a finite number, but it is {value}.")
+    for name in config.save:
+        if name not in SAVED:
+            raise BenchError(f"save={name} is not known: {nearest(name, SAVED)}")
 
 
 def plan_of(config: Config, trained: bool, base: dict[str, object]) -> Plan:
@@ -149,10 +172,11 @@ def plan_of(config: Config, trained: bool, base: dict[str, object]) -> Plan:
     )
 
 
-def _check_values(cell: Cell) -> None:
-    """Checks every listed value beside the configured ones, before hours have passed."""
-    cell.config(cell.plan.start)
-    for stage in cell.plan.stages:
-        for name, values in stage.lists.items():
-            for value in values:
-                cell.typed({name: value})
+def _values(method: str, base: dict[str, object], plan: Plan) -> list[MethodConfig]:
+    """Points with every listed value beside the configured ones, checked before hours have passed."""
+    return [point_of(method, base)] + [
+        point_of(method, {**base, name: value})
+        for stage in plan.stages
+        for name, values in stage.lists.items()
+        for value in values
+    ]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import platform
-import resource
 import subprocess
-import sys
 import time
 
 import numpy as np
 import torch
 
 from bench.cell.search import Search
+from bench.engine.memory import peak_memory
 from bench.files import CHECKOUT
 from bench.records.record import Provenance
 
@@ -28,9 +27,7 @@ class Clock:
         if device.type == "cuda":
             peak, name = torch.cuda.max_memory_allocated(device), torch.cuda.get_device_name(device)
         else:
-            # Of the whole process, in KiB on Linux and in bytes on macOS.
-            unit = 1 if sys.platform == "darwin" else 1024
-            peak, name = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, platform.machine()
+            peak, name = peak_memory(), platform.machine()  # of the whole process
         trained = [*search.chosen, *(each for _, each in search.trials.values())]
         words = search.cell.words
         return Provenance(

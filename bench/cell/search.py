@@ -66,7 +66,8 @@ class Search:
             number = self.numbers.setdefault(values, len(self.numbers))
             config = self.cell.config(values)
             members = [Member(number, seed, config) for seed in range(self.cell.seeds)]
-            trained = sorted(self._train(members, "final", users=True), key=lambda each: each.member.seed)
+            found = self._train(members, "final", users=True, save=bool(self.cell.save))
+            trained = sorted(found, key=lambda each: each.member.seed)
             lost = [each for each in trained if each.diverged]
             self.diverged += lost
             if not lost:
@@ -96,7 +97,12 @@ class Search:
             self.trials[trained.member.point, trained.member.seed] = (stage.name, trained)
 
     def _train(
-        self, members: Sequence[Member], name: str, share: tuple[int, int] = (0, 1), users: bool = False
+        self,
+        members: Sequence[Member],
+        name: str,
+        share: tuple[int, int] = (0, 1),
+        users: bool = False,
+        save: bool = False,
     ) -> list[Trained]:
         """Trains members stack by stack; in the order of the stacks. users: see `Trainer.train_stack`."""
         place, of = share
@@ -104,7 +110,7 @@ class Search:
         self.watch.begin(name, stacks)
         found = []
         for stack in stacks:
-            trained = self.trainer.train_stack(stack, True, self.watch.finished, users)
+            trained = self.trainer.train_stack(stack, True, self.watch.finished, users, save)
             self.watch.end(stack, trained)
             found += trained
         return found

@@ -16,6 +16,8 @@ from bench.engine.method import MethodConfig
 from bench.errors import BenchError
 from bench.records.fingerprint import Identity
 
+SAVED = ("scores", "model")  # what may be kept of the final runs beside a record
+
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
@@ -37,7 +39,8 @@ class Cell(Setting):
     """A checked cell (`bench.cell.prepare` makes it).
 
     base: the configured point's fields. sweep, slices, slice: see `SweepConfig`. identity: of its record.
-    again: trained anew even where its record stands. words: of the command line that made it.
+    again: trained anew even where its record stands. words: of the command line that made it. save: what of
+    the final runs is kept beside the record (`SAVED`).
     """
 
     base: dict[str, Any]
@@ -50,6 +53,7 @@ class Cell(Setting):
     identity: Identity
     again: bool = False
     words: tuple[str, ...] = ()
+    save: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -70,16 +74,7 @@ class Cell(Setting):
         Raises:
             BenchError: a value does not fit its field.
         """
-        try:
-            values = {**self.base, **changes}
-            point = OmegaConf.to_object(
-                OmegaConf.merge(OmegaConf.structured(methods.get(self.method).Config), values)
-            )
-        except OmegaConfBaseException as error:
-            raise BenchError(f"method: {str(error).splitlines()[0]}.") from error
-        assert isinstance(point, MethodConfig)
-        point.check()
-        return point
+        return point_of(self.method, {**self.base, **changes})
 
     @property
     def points(self) -> list[MethodConfig]:
@@ -87,3 +82,18 @@ class Cell(Setting):
         stages = self.plan.stages
         values = self.plan.points(stages[0], []) if stages else [self.plan.start]
         return [self.config(each) for each in values]
+
+
+def point_of(method: str, values: dict[str, Any]) -> MethodConfig:
+    """A method's point, typed and checked.
+
+    Raises:
+        BenchError: a value does not fit its field.
+    """
+    try:
+        point = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(methods.get(method).Config), values))
+    except OmegaConfBaseException as error:
+        raise BenchError(f"method: {str(error).splitlines()[0]}.") from error
+    assert isinstance(point, MethodConfig)
+    point.check()
+    return point

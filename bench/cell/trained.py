@@ -7,7 +7,7 @@ was not. E evaluations, U users.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,9 @@ class Trained:
     users: NDArray[np.int64]  # those users
     user_arrays: dict[str, NDArray[np.float32]]  # what the method says about every user, (U,) each
     seconds: float = 0.0  # a member's share of its stack's wall time
+    # Of a member that is to be saved; a kept stack has none. (N_t,), and see `state_of`.
+    scores: Array | None = None
+    state: dict[str, Array] = field(default_factory=dict)
 
 
 _SCALARS = ("validation_auc", "held_out_auc", "steps", "best", "diverged", "diagnostics", "test", "seconds")

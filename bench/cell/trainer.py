@@ -20,6 +20,7 @@ from bench.cell import trained as kept
 from bench.cell.evaluation import measure
 from bench.cell.spec import Setting
 from bench.cell.splits import Seeds
+from bench.cell.state import state_of
 from bench.cell.trained import Trained
 from bench.engine import kernels
 from bench.engine.device import device_of, dtype_of
@@ -86,27 +87,35 @@ class Trainer:
         look_at_test: bool,
         finished: Callable[[int], None],
         users: bool = True,
+        save: bool = False,
     ) -> list[Trained]:
         """Trains one stack, unless it is kept from before.
 
-        users: where the test set is looked at, the single users' numbers are kept, too.
+        Args:
+            users: where the test set is looked at, the single users' numbers are kept, too.
+            save: what comes has scores and parameters, which are not kept: it is trained anyway.
 
         Raises:
             BenchError: the store cannot be written.
         """
         if self.kept is None:
-            return self._train_stack(stack, look_at_test, finished, users)
+            return self._train_stack(stack, look_at_test, finished, users, save)
         digest = identity.of_stack(self.cell, self._code, stack, look_at_test, users).digest
-        found = None if self.again else kept.find(self.kept, digest, stack, _tell)
+        found = None if self.again or save else kept.find(self.kept, digest, stack, _tell)
         if found is not None:
             finished(len(stack))
             return found
-        trained = self._train_stack(stack, look_at_test, finished, users)
+        trained = self._train_stack(stack, look_at_test, finished, users, save)
         store.write(self.kept, digest, *kept.packed(trained), replace=self.again)
         return trained
 
     def _train_stack(
-        self, stack: Sequence[Member], look_at_test: bool, finished: Callable[[int], None], users: bool
+        self,
+        stack: Sequence[Member],
+        look_at_test: bool,
+        finished: Callable[[int], None],
+        users: bool,
+        save: bool,
     ) -> list[Trained]:
         start = time.perf_counter()
         training, validation = self.seeds.of_members(stack)
@@ -117,7 +126,7 @@ class Trainer:
             self.cell.dataset.evaluations_per_epoch,
             finished,
         )
-        found = self._harvest(stack, outcome, look_at_test, users)
+        found = self._harvest(stack, outcome, look_at_test, users, save)
         for trained in found:
             trained.seconds = (time.perf_counter() - start) / len(stack)
         return found
@@ -128,7 +137,7 @@ class Trainer:
             return self.kind(configs, seeds, training)
 
     def _harvest(
-        self, stack: Sequence[Member], outcome: Outcome, look_at_test: bool, users: bool
+        self, stack: Sequence[Member], outcome: Outcome, look_at_test: bool, users: bool, save: bool
     ) -> list[Trained]:
         history = outcome.histories[-1] if outcome.histories else None
         with torch.no_grad():
@@ -152,8 +161,9 @@ class Trainer:
                 user_arrays={},
             )
             if look_at_test and not diverged:
+                alone = outcome.method.take(torch.tensor([place]))
                 measured = measure(
-                    outcome.method.take(torch.tensor([place])),
+                    alone,
                     self.seeds.test[member.seed],
                     self.cell.dataset.k,
                     self.cell.ratings.truth,
@@ -162,6 +172,8 @@ class Trainer:
                 if users:
                     trained.users, trained.per_user = measured.users, measured.per_user
                     trained.user_arrays = measured.user_arrays
+                if save:
+                    trained.scores, trained.state = measured.scores, state_of(alone)
             found.append(trained)
         return found
 

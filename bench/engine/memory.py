@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import resource
+import os
 import sys
 from pathlib import Path
 
@@ -121,7 +121,16 @@ def _held_memory() -> int:
         ctypes.CDLL(None).malloc_trim(0)
     with contextlib.suppress(OSError):
         pages = Path("/proc/self/statm").read_text().split()[1]
-        return int(pages) * resource.getpagesize()
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+    return peak_memory()
+
+
+def peak_memory() -> int:
+    """Bytes of memory that this process held at most; 0 where the system does not say (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return 0
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
@@ -26,6 +28,11 @@ from bench.errors import BenchError, nearest
 
 AnyPart = TypeVar("AnyPart", bound=Part)
 Range = Callable[["MethodConfig", str], None]  # raises a BenchError about a field that is out of range
+
+# What every number of a configuration must be, for a tensor of float32 to hold it, or a loop to end.
+_SMALLEST = 1e-30  # sizes of a float that is not 0
+_LARGEST = 10.0**30
+_LARGEST_COUNT = 10**9
 
 # --- Ranges of fields: `clip: float = field(default=10.0, metadata=at_least(1))` --------------------
 
@@ -67,7 +74,7 @@ class MethodConfig:
     gives a field another default may narrow its range, and cannot widen it.
     """
 
-    learning_rate: float = field(default=0.01, metadata=above(0))
+    learning_rate: float = field(default=0.01, metadata=at_least(1e-9))
     weight_decay: float = 1e-4  # L2 as Adam's coupled weight decay, on every parameter of a part
     batch_size: int = field(default=128, metadata=at_least(1))
     embedding_size: int = field(default=8, metadata=at_least(1))
@@ -76,13 +83,14 @@ class MethodConfig:
     # Pointwise loss on the sigmoid output.
     loss: str = field(default="bce", metadata=choices("bce", "mse"))
     # Standard deviation of the initial embeddings.
-    init_scale: float = field(default=0.1, metadata=above(0))
+    init_scale: float = field(default=0.1, metadata=between(1e-6, 1e3))
 
     def check(self) -> None:
         """Called on every point before training. Override it where fields depend on each other.
 
         Every range that the class or one of its bases declares must hold, and every field whose name
-        ends in `weight_decay` must be at least 0.
+        ends in `weight_decay` must be at least 0. Every float must be finite and neither vanish nor overflow
+        in float32, and no whole number may be beyond all sense.
 
         Raises:
             BenchError: a value is out of range.
@@ -94,12 +102,23 @@ class MethodConfig:
         for declared in dataclasses.fields(self):
             if declared.name.endswith("weight_decay"):
                 require(self, declared.name, getattr(self, declared.name) >= 0, "must be at least 0")
+            _check_size(self, declared.name)
 
 
 def require(config: MethodConfig, name: str, holds: bool, demand: str) -> None:
     """Raises a BenchError about a field unless its value is as demanded (NaN never is)."""
     if not holds:
         raise BenchError(f"method.{name} {demand}, but it is {getattr(config, name)}.")
+
+
+def _check_size(config: MethodConfig, name: str) -> None:
+    value = getattr(config, name)
+    if isinstance(value, float):
+        require(config, name, math.isfinite(value), "must be a finite number")
+        held = value == 0 or _SMALLEST <= abs(value) <= _LARGEST
+        require(config, name, held, f"must be 0 or of a size from {_SMALLEST:g} to {_LARGEST:g}")
+    elif isinstance(value, int):
+        require(config, name, abs(value) <= _LARGEST_COUNT, f"must be at most {_LARGEST_COUNT:,}")
 
 
 def one_of(config: MethodConfig, name: str, choices: Sequence[str]) -> None:
@@ -195,6 +214,14 @@ class Method:
     def phases(self) -> list[Phase]:
         """The phases of training, in order; an empty list where nothing is trained."""
         return [Phase(name="training", step=self.step, score=self.score)]
+
+    @classmethod
+    def files(cls, config: MethodConfig) -> Sequence[Path]:
+        """Files beside the data that training a point reads; their content is of a record's identity.
+
+        Relative ones are looked for in the folder where the command runs.
+        """
+        return ()
 
     # --- What it builds on ---
 

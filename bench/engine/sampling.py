@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.errors import BenchError
 from bench.seeds import stream_seed
 
 _TOGETHER = 2**15  # pairs of all members that are made at once, of as many steps as that is
@@ -129,7 +130,11 @@ class Draw:
         return self._data.unbiased
 
     def everywhere(self) -> Batch:
-        """Pairs drawn uniformly from all of D, O included, with the observed flag; (G, ratio * B)."""
+        """Pairs drawn uniformly from all of D, O included, with the observed flag; (G, ratio * B).
+
+        Raises:
+            BenchError: `everywhere_ratio` is 0, so that none are drawn.
+        """
         return self._epoch.from_everywhere(self._data, self._step)
 
 
@@ -226,6 +231,12 @@ class Epoch:
 
     def from_everywhere(self, data: TrainingData, step: int) -> Batch:
         """See `Draw.everywhere`."""
+        if not self.everywhere.shape[-1]:
+            # A mean over no pair is not a number, and a sum is a loss without a gradient.
+            raise BenchError(
+                "A method that draws pairs from all of D needs method.everywhere_ratio of at least 1, but it "
+                "is 0: give it, or let the method's Config have `everywhere_ratio: int = 1`."
+            )
         if self._from_everywhere is None or not self._from_everywhere.holds(data, step):
             cell = self.everywhere[_together(self.everywhere, data, step)]
             code = self.table.index_select(0, cell.flatten()).view(cell.shape)

@@ -22,6 +22,7 @@ from bench.engine.device import by_rows
 from bench.engine.part import Tables
 from bench.engine.phase import Phase
 from bench.engine.sampling import Pairs, Sampler
+from bench.errors import BenchError
 from bench.metrics import auc
 
 if TYPE_CHECKING:
@@ -91,6 +92,9 @@ def train(
         method: a built method of G members; it is changed, and is not to be used afterwards.
         finished: is told how many members have just ended the last phase, for a progress bar.
         held_out: False trains no copies, where `Outcome.held_out` needs them (`copies`).
+
+    Raises:
+        BenchError: no phase has moved any parameter of a member.
     """
     n = method.n_members
     each = copies(method) if held_out else 1
@@ -99,6 +103,7 @@ def train(
     unknown = torch.full((method.n_members,), torch.nan, dtype=torch.float64)
     outcome = Outcome(method, unknown, unknown)
     phases = method.phases()
+    moved = torch.zeros(method.n_members, dtype=torch.bool, device=method.device)
     for number, phase in enumerate(phases):
         if phase.begin is not None:
             with torch.no_grad():
@@ -107,12 +112,15 @@ def train(
         run = _Run(outcome, number, validation, config, n, finished if last else lambda members: None)
         outcome.best = run.go(evaluations_per_epoch)
         outcome.held_out = run.held_out()
+        moved |= run.moved
     if not phases:
         with torch.no_grad():
             outcome.best = auc(method.score(_pairs(method, validation)), validation.labels[_row(method)])
             outcome.held_out = outcome.best
         finished(n)
-    elif each > 1:
+        return outcome
+    _refuse_unmoved(method, (~moved).nonzero().flatten().tolist())
+    if each > 1:
         outcome = _without_copies(outcome, n)
     elif copies(method) > 1:
         outcome.held_out = torch.full_like(outcome.best, torch.nan)
@@ -160,6 +168,17 @@ def _without_copies(outcome: Outcome, n: int) -> Outcome:
         histories=histories,
         diverged=diverged,
     )
+
+
+def _refuse_unmoved(method: Method, members: list[int]) -> None:
+    """A training that trained nothing would stand in the table as a method that is no better than chance."""
+    if members:
+        rate = float(method.config.learning_rate[members[0]])
+        raise BenchError(
+            f"{type(method).__module__.rpartition('.')[2]} was not trained: no step has moved any of its "
+            f"parameters (seed {int(method.seeds[members[0]])}, method.learning_rate={rate:g}); let its step "
+            "call minimise on a loss of its parts, or give it a larger learning rate."
+        )
 
 
 def _row(method: Method) -> Tensor:
@@ -215,6 +234,7 @@ class _Run:
         self.halves: list[Tensor] = []  # (G, 2) validation AUC of the even and of the odd ratings
         self.losses: list[dict[str, Tensor]] = []
         self.best_at = torch.zeros(n, dtype=torch.int64, device=device)
+        self.moved = torch.zeros(n, dtype=torch.bool, device=device)  # (G) some parameter is not as it was
 
     @property
     def phase(self) -> Phase:
@@ -251,6 +271,8 @@ class _Run:
     def evaluate(self, done: int) -> None:
         """Measures the criterion, keeps what is better, and stops who has waited long enough."""
         phase = self.phase
+        if done:
+            self._note_moves()
         with torch.no_grad():
             if phase.criterion is not None:
                 value = phase.criterion().double()
@@ -298,6 +320,18 @@ class _Run:
         # A half with one class only measures nothing.
         return torch.where((on > 0) & torch.isfinite(half), half, value)
 
+    def _note_moves(self) -> None:
+        """Notes the members of which a parameter is not where the phase began.
+
+        What is kept of the others is their start: the same parameters have never been better.
+        """
+        if bool(self.moved[self.members].all()):
+            return
+        for name, part in self.stack.parts.items():
+            for key, table in part.tables.items():
+                other = (table != self.kept[name][key][self.members]).view(len(self.members), -1).any(-1)
+                self.moved[self.members] |= other
+
     def held_out(self) -> Tensor:
         """(G,) see `Outcome`; the best criterion itself where it is not a validation AUC."""
         if not self.halves:
@@ -328,6 +362,7 @@ class _Run:
                 f"not a number at evaluation {epoch} (step {done}) of phase {phase}"
             )
         self.best[self.members[lost]] = torch.nan
+        self.moved[self.members[lost]] = True  # or it would be said of it that nothing was trained
         self.running &= ~lost
         self.tell(lost)
 

@@ -22,6 +22,7 @@ import os
 import re
 import shutil
 import socket
+import sys
 import time
 import uuid
 import warnings
@@ -365,6 +366,8 @@ def _write_file(file: Path, content: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
+    if sys.platform == "win32":  # which opens no folder
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -384,6 +387,8 @@ def _unwritable(folder: Path, error: OSError) -> BenchError:
 
 
 def _is_alive(pid: int) -> bool:
+    if sys.platform == "win32":  # where to ask for a process by a signal is to end it
+        return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

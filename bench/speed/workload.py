@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import resource
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ import torch
 import methods
 from bench.config import EngineConfig
 from bench.engine import kernels
+from bench.engine.memory import peak_memory
 from bench.engine.method import Method
 from bench.engine.sampling import Sampler, TrainingData
 
@@ -120,7 +119,7 @@ def _peak_of_process() -> int:
     with suppress(OSError):
         status = Path("/proc/self/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return peak_memory()
 
 
 def apart(what: Callable[..., Any], *arguments: Any, processes: int = 1) -> list[Any]:

@@ -106,6 +106,16 @@ def test_no_two_modules_import_each_other() -> None:
     assert circles == set()
 
 
+def test_no_module_needs_one_that_some_system_lacks() -> None:
+    """Of Python's own, those that Windows has not: a function that can do without may import one."""
+    absent = {"resource", "fcntl", "pwd", "grp", "termios", "tty", "pty", "syslog", "posix", "readline"}
+    for file in FILES:
+        for node in tree(file).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            assert not absent & set(names), f"{file} cannot be imported on Windows"
+
+
 # --- Words --------------------------------------------------------------------------------------------
 
 

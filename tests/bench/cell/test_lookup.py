@@ -312,3 +312,60 @@ def test_the_suites_own_code_is_refused_once_it_is_not_what_was_loaded(
     )
     with pytest.raises(BenchError, match=r"splits\.py was changed after this process had loaded it"):
         prepared("method=mf")
+
+
+# --- Files that a method reads -----------------------------------------------------------------------
+
+READER = """
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from methods import register
+from methods.base import Shared
+from methods.mf import MF
+
+
+@register
+class Reader(MF):
+    title = "Reader"
+    paper = "none"
+    year = 2026
+
+    @dataclass(kw_only=True)
+    class Config(MF.Config):
+        shift: str = ""
+
+    @classmethod
+    def files(cls, config):
+        return [Path(config.shift)]
+
+    def build(self):
+        super().build()
+        self.shift = Shared(torch.tensor(float(Path(self.config.shift).read_text())))
+
+    def score(self, pairs):
+        users = (pairs.users + int(self.shift.value)) % self.data.n_users
+        return super().score(type(pairs)(users, pairs.items))
+"""
+
+
+def test_what_a_method_reads_belongs_to_its_records_identity(tmp_path: Path, own_registry: None) -> None:
+    file, read = tmp_path / "reading_method.py", tmp_path / "shift.txt"
+    file.write_text(READER)
+    read.write_text("0")
+    words = ["method=reading_method", f"methods.extra=[{file}]", f"method.shift={read}"]
+    first, _ = record_of(tmp_path / "runs", *words)
+    read.write_text("1")
+    second, said = record_of(tmp_path / "runs", *words)
+    assert second.metric("auc") != first.metric("auc")
+    assert "another configuration (content of" in said[0]
+    read.write_text("0")
+    third, said = record_of(tmp_path / "runs", *words)
+    assert third == first and not said
+    read.unlink()
+    with pytest.raises(
+        BenchError, match=r"^reading_method reads .*shift\.txt, which cannot be read: No such"
+    ):
+        record_of(tmp_path / "runs", *words)

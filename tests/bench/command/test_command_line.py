@@ -119,8 +119,8 @@ def real(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
         # A value out of range.
         (("grid.learning_rate=[]",), "grid.learning_rate is an empty list"),
         (("grid.learning_rate=[0.1,0.1]",), "names a value twice"),
-        (("grid.learning_rate=[-1]",), "method.learning_rate must be above 0, but it is -1.0"),
-        (("grid.learning_rate=[nan]",), "method.learning_rate must be above 0, but it is nan"),
+        (("grid.learning_rate=[-1]",), "method.learning_rate must be at least 1e-09, but it is -1.0"),
+        (("grid.learning_rate=[nan]",), "method.learning_rate must be at least 1e-09, but it is nan"),
         (("method.learning_rate=0.1",), "method.learning_rate and grid.learning_rate are both given"),
         (("method=ips", "method.clip=0.5"), "method.clip must be at least 1"),
         (("method.embedding_size=0",), "method.embedding_size must be at least 1"),

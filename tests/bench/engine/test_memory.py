@@ -6,7 +6,6 @@ with the least budget that is not refused, and prints that budget and the peak i
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from bench.config import EngineConfig
 from bench.engine import kernels, memory
 from bench.engine import members as planning
 from bench.engine.members import Member, groups
-from bench.engine.memory import budget, bytes_per_member, least_bytes
+from bench.engine.memory import budget, bytes_per_member, least_bytes, peak_memory
 from bench.engine.sampling import Pairs, TrainingData
 from bench.engine.training import Validation, train
 from bench.errors import BenchError
@@ -104,7 +103,7 @@ def peak() -> int:
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return peak_memory()
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
@@ -161,6 +160,12 @@ def test_the_budget_is_what_the_process_has_not_taken() -> None:
         BenchError, match=r"^engine.memory_gib=0.01 leaves nothing to train with: the process"
     ):
         budget(EngineConfig(memory_gib=0.01), CPU)
+
+
+def test_a_system_without_a_measure_of_memory_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert peak_memory() > 10 * 2**20
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    assert peak_memory() == 0
 
 
 if __name__ == "__main__":

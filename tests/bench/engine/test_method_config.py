@@ -18,6 +18,8 @@ from bench.engine.method import (
 )
 from bench.errors import BenchError
 
+SIZE = "must be 0 or of a size from 1e-30 to 1e+30, but it is"
+
 
 @dataclass(kw_only=True)
 class First(MethodConfig):
@@ -52,8 +54,25 @@ class Second(First):
         ("share", float("nan"), "method.share must lie in 0 to 1, but it is nan."),
         ("form", "row", "method.form=row is not known: did you mean 'rows'?"),
         ("other_weight_decay", -1.0, "method.other_weight_decay must be at least 0, but it is -1.0."),
-        ("learning_rate", 0.0, "method.learning_rate must be above 0, but it is 0.0."),
+        ("learning_rate", 0.0, "method.learning_rate must be at least 1e-09, but it is 0.0."),
         ("batch_size", 0, "method.batch_size must be at least 1, but it is 0."),
+        (
+            "batch_size",
+            10**23,
+            f"method.batch_size must be at most 1,000,000,000, but it is {10**23}.",
+        ),
+        ("learning_rate", float("inf"), "method.learning_rate must be a finite number, but it is inf."),
+        (
+            "learning_rate",
+            1e-300,
+            "method.learning_rate must be at least 1e-09, but it is 1e-300.",
+        ),
+        (
+            "weight_decay",
+            1e300,
+            f"method.weight_decay {SIZE} 1e+300.",
+        ),
+        ("init_scale", 1e-300, "method.init_scale must lie in 1e-06 to 1000, but it is 1e-300."),
         ("everywhere_ratio", -1, "method.everywhere_ratio must be at least 0, but it is -1."),
         ("loss", "none", "method.loss=none is not known: the choices are bce, mse."),
     ],

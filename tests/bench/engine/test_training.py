@@ -143,6 +143,31 @@ def test_a_member_that_diverges_is_dropped_and_recorded_and_the_others_go_on() -
         torch.testing.assert_close(tables(expected, place)["users"], tables(outcome, among)["users"])
 
 
+def test_a_training_that_moves_no_parameter_is_an_error() -> None:
+    """Such a member's scores are those of its initial values, whatever the method would have learnt."""
+    too_slow = replace(BASE, learning_rate=1e-300, weight_decay=0.0)  # 0 in float32
+    run([(0, replace(BASE, learning_rate=1e-9))], replace(ENGINE, max_epochs=1))
+    with pytest.raises(BenchError, match=r"^mf was not trained: .*\(seed 1, method.learning_rate=0\)"):
+        run([(0, BASE), (1, too_slow), (2, BASE)])
+    idle = methods.get("mf")([BASE], [0], DATA.take(torch.tensor([0])))
+    idle.step = lambda draw: None  # type: ignore[method-assign]
+    with pytest.raises(BenchError, match="let its step call minimise"):
+        train(idle, _of(0), ENGINE, 1)
+
+
+def test_a_member_that_is_lost_before_its_first_step_has_diverged() -> None:
+    method = methods.get("mf")([BASE], [0], DATA.take(torch.tensor([0])))
+    method.parts["prediction"].tables["users"].fill_(torch.nan)
+    assert list(train(method, _of(0), ENGINE, 1).diverged) == [0]
+
+
+def test_pairs_of_all_of_d_are_refused_where_none_are_drawn() -> None:
+    """eib's own range of everywhere_ratio is not asked here, as in a method without one."""
+    config = replace(methods.get("eib").Config(batch_size=32, embedding_size=4), everywhere_ratio=0)
+    with pytest.raises(BenchError, match=r"needs method\.everywhere_ratio of at least 1, but it is 0"):
+        run([(0, config)], key="eib")
+
+
 def test_same_seed_same_observed_batches_whatever_the_method() -> None:
     seen: dict[str, list[torch.Tensor]] = {}
     for key in ("mf", "eib"):

@@ -163,3 +163,18 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(
     with pytest.raises(BenchError, match="No space left"):
         store.write(tmp_path, DIGEST, RECORD, ARRAYS)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_record_is_kept_where_neither_folders_are_opened_nor_processes_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where asking for a process by a signal would end it."""
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(os, "open", lambda *_: pytest.fail("a folder was opened"))
+    monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("a process was killed"))
+    left = store._temporary(tmp_path)
+    left.mkdir()
+    store.write(tmp_path, DIGEST, RECORD, ARRAYS)
+    store.clean(tmp_path)
+    assert left.is_dir()
+    assert store.read(tmp_path, DIGEST) == RECORD
