@@ -32,6 +32,10 @@ class Outside:
         self._field, self._kind, self._package = field, kind, package
         self._states: dict[str, tuple[Path, int, int]] = {}  # name → file, its age and its size
 
+    def state(self, name: str) -> tuple[Path, int, int]:
+        """Of a file when it was loaded: where it lies, its age and its size."""
+        return self._states[name]
+
     def load(self, path: Path, owner: str | None, forget: Callable[[], object]) -> ModuleType | None:
         """The module of a file, or None where it is in the registry as the file is now.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 import methods
@@ -25,7 +25,7 @@ from bench.errors import BenchError, nearest
 # Words of a command line that say where, with what and whether it runs, not what comes out.
 _PLACES = ("results", "data_dir", "hydra", "again", "engine.device", "engine.threads", "engine.memory_gib")
 _KEPT = 8  # data sets that a process keeps
-_loaded: OrderedDict[str, Ratings] = OrderedDict()
+_loaded: OrderedDict[Hashable, Ratings] = OrderedDict()
 
 
 def load_ratings(config: Config) -> Ratings:
@@ -38,7 +38,7 @@ def load_ratings(config: Config) -> Ratings:
     loaded.keep_sources()  # before what takes its time: the files may be edited meanwhile
     compiled.use_cache_folder()
     place = Path(config.data_dir)
-    key = repr((place.resolve(), config.dataset))
+    key = data.key(config.dataset, place)
     if key not in _loaded:
         _loaded[key] = data.load(config.dataset, place)
     _loaded.move_to_end(key)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from dataclasses import replace
+from collections.abc import Hashable
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +20,17 @@ from bench.data.ratings import Interactions, Ratings, Truth
 from bench.errors import BenchError, nearest
 from bench.outside import Outside
 
-__all__ = ["Interactions", "Ratings", "Truth", "config_class", "file_of", "load", "load_extra", "names"]
+__all__ = [
+    "Interactions",
+    "Ratings",
+    "Truth",
+    "config_class",
+    "file_of",
+    "key",
+    "load",
+    "load_extra",
+    "names",
+]
 
 _extra = Outside("dataset.extra", "data set", "extra_datasets")
 _from_outside: dict[str, ModuleType] = {}
@@ -92,6 +103,23 @@ def config_class(name: str) -> type[DatasetConfig]:
     """
     found: type[DatasetConfig] = _module(name).Config
     return found
+
+
+def key(config: DatasetConfig, data_dir: Path) -> Hashable:
+    """What decides what `load` returns, for those who keep it.
+
+    Of a data set of the suite no grids and no sizes of methods; of files that a field names, and of one from
+    outside, the age.
+    """
+    guest = config.name in _from_outside
+    shared = set() if guest else {each.name for each in fields(DatasetConfig)} - {"name", "threshold"}
+    values = {name: value for name, value in vars(config).items() if name not in shared}
+    files = [
+        place / value for value in values.values() if isinstance(value, str) for place in (Path(), data_dir)
+    ]
+    states = [(file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.is_file()]
+    state = _extra.state(config.name) if guest else None
+    return repr((data_dir.resolve(), values, states, state))
 
 
 def load(config: DatasetConfig, data_dir: Path) -> Ratings:

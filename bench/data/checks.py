@@ -47,6 +47,8 @@ def checked(ratings: object, config: DatasetConfig) -> Ratings:
     _check_overlap(name, biased, unbiased, shape, ratings.notes)
     if ratings.truth is not None:
         _check_truth(name, ratings.truth, shape)
+    if ratings.released_propensity is not None:
+        _check_propensity(name, "released_propensity", ratings.released_propensity, shape)
     if not (isinstance(ratings.checksum, str) and ratings.checksum):
         raise BenchError(f"Data set {name}: its checksum is to be a text that names its content.")
     return replace(ratings, n_users=shape[0], n_items=shape[1], biased=biased, unbiased=unbiased)
@@ -139,7 +141,7 @@ def _check_overlap(
 
 
 def _check_truth(name: str, truth: Truth, shape: tuple[int, int]) -> None:
-    for what, wanted in (("labels", shape), ("propensity", shape), ("selection_strength", shape[:1])):
+    for what, wanted in (("labels", shape), ("selection_strength", shape[:1])):
         found = getattr(truth, what)
         if np.shape(found) != wanted:
             raise BenchError(
@@ -147,10 +149,16 @@ def _check_truth(name: str, truth: Truth, shape: tuple[int, int]) -> None:
             )
         if not np.isfinite(found).all():
             raise BenchError(f"Data set {name}: truth.{what} must be finite.")
-    if not ((truth.propensity >= 0) & (truth.propensity <= 1)).all():
-        raise BenchError(f"Data set {name}: truth.propensity must lie between 0 and 1.")
+    _check_propensity(name, "truth.propensity", truth.propensity, shape)
     if not np.isin(truth.labels, (0, 1)).all():
         raise BenchError(f"Data set {name}: truth.labels must be 0 or 1.")
+
+
+def _check_propensity(name: str, what: str, found: Any, shape: tuple[int, int]) -> None:
+    if np.shape(found) != shape:
+        raise BenchError(f"Data set {name}: {what} must have the shape {shape}, not {np.shape(found)}.")
+    if not ((found >= 0) & (found <= 1)).all():  # NaN is neither
+        raise BenchError(f"Data set {name}: {what} must lie between 0 and 1.")
 
 
 def _kind(found: object) -> str:

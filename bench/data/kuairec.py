@@ -72,7 +72,7 @@ _LABELS = {
 
 
 def _file(
-    file: str, rows: int, columns: dict[str, str], header: bool = False, **hashes: str
+    file: str, rows: int, columns: dict[str, str], header: bool = False, last: int = 10727, **hashes: str
 ) -> manifest.PairFile:
     return manifest.PairFile(
         file=file,
@@ -81,7 +81,7 @@ def _file(
         value="watch_ratio" if "watch_ratio" in columns else "",
         # Ids are those of the big matrix, of which the small matrix is a part.
         users=(0, 7175),
-        items=(0, 10727),
+        items=(0, last),
         values=(0, np.inf),
         header=header,
         **hashes,
@@ -113,7 +113,8 @@ MANIFEST = Manifest(
         _TRIPLE,
         sha256="1ee0ae5fb3b8c240cfb036dc761f5206b78b3d391b76d775bd8d59326614203a",
     ),
-    matrix=_file("small_matrix.csv", 4676570, _MATRIX, header=True),
+    # The first release had one more id, of a video without rows: from there on its ids are larger by one.
+    matrix=_file("small_matrix.csv", 4676570, _MATRIX, header=True, last=10728),
     labels=_file(
         "small_matrix_watch_ratio_ge2.csv.gz",
         217226,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import bench
+from bench import cell as cells
 from bench import compose, data
 from bench.cell import identity
 from bench.compose import groups
@@ -105,3 +106,31 @@ def test_two_csv_files_make_a_cell(tmp_path: Path) -> None:
 def _toy_config() -> data.DatasetConfig:
     data.load_extra(TOY)
     return data.config_class("toy_data")(name="toy_data")
+
+
+def test_ratings_are_read_once_and_again_where_a_file_has_changed(
+    tmp_path: Path, toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What only methods and sweeps read changes no ratings."""
+    loads: list[str] = []
+    load = data.load
+    monkeypatch.setattr(data, "load", lambda config, place: loads.append(config.name) or load(config, place))
+
+    def load_ratings(*words: str) -> data.Ratings:
+        compose.register([f"dataset.extra=[{toy}]"])
+        return cells.load_ratings(compose.composed(list(words)))
+
+    small = ("dataset=synthetic", "dataset.n_users=31", "dataset.n_items=30", "dataset.ratings_per_user=8")
+    one = load_ratings(*small)
+    assert load_ratings(*small, "method=ips", "dataset.learning_rate=0.3", "seeds=2") is one
+    assert load_ratings(*small, "dataset.quick_grid={learning_rate:[0.1]}", "dataset.k=3") is one
+    assert load_ratings(*small, "dataset.rank=3") is not one and loads == ["synthetic"] * 2
+    first = load_ratings("dataset=shop")
+    assert load_ratings("dataset=shop", "method=ips") is first
+    toy.write_text(toy.read_text().replace("% 2 == 0", "% 3 == 0"))
+    assert load_ratings("dataset=shop").checksum != first.checksum
+    files = ("dataset=csv", "dataset.biased=O.csv", "dataset.unbiased=A.csv", f"data_dir={tmp_path}")
+    (tmp_path / "A.csv").write_text("user,item,rating\n1,1,5\n1,2,1\n")
+    for text in ("1,3,4\n2,1,1\n", "1,3,1\n2,1,5\n2,2,5\n"):
+        (tmp_path / "O.csv").write_text(f"user,item,rating\n{text}")
+        assert len(load_ratings(*files).biased) == text.count("\n")

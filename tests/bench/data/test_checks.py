@@ -99,6 +99,14 @@ WRONG = [
         replace(GOOD, truth=Truth(np.zeros((3, 3), np.uint8), np.full((3, 3), 1.5, "f"), np.zeros(3, "f"))),
         "truth.propensity must lie between 0 and 1.",
     ),
+    (
+        replace(GOOD, released_propensity=np.zeros((3, 2), "f")),
+        "released_propensity must have the shape (3, 3), not (3, 2).",
+    ),
+    (
+        replace(GOOD, released_propensity=np.full((3, 3), np.nan, "f")),
+        "released_propensity must lie between 0 and 1.",
+    ),
 ]
 
 
