@@ -20,6 +20,7 @@ from bench.engine.sampling import Pairs
 from bench.metrics import Ranking, auc, summarise
 
 _CELLS = 2**20  # pairs of all of D that are scored at once
+_SAMPLE = 32  # users, and as many items, whose pairs show the interaction
 
 
 @dataclass(frozen=True)
@@ -107,3 +108,23 @@ def ideal_loss(method: Method, labels: NDArray[np.uint8]) -> float:
             p = method.score(Pairs(users, items))[0].double().clamp(1e-7, 1 - 1e-7)
         total += float(torch.nn.functional.binary_cross_entropy(p, truth.flatten(), reduction="sum"))
     return total / (n_users * n_items)
+
+
+def interaction_sd(method: Method) -> Tensor:
+    """How much of the prediction is about the user *and* the item, (G,).
+
+    The standard deviation, over the pairs of some users and items, of what a prediction's logit has beyond a
+    part of the user's and a part of the item's: of p·q in a factorisation. Near 0 the embeddings have died,
+    and all that is left are biases.
+    """
+    n_users, n_items = method.data.n_users, method.data.n_items
+    some_users, some_items = (
+        torch.linspace(0, n - 1, min(n, _SAMPLE), device=method.device).long() for n in (n_users, n_items)
+    )
+    users, items = torch.meshgrid(some_users, some_items, indexing="ij")
+    shape = (method.n_members, users.numel())
+    with torch.no_grad():
+        scores = method.score(Pairs(users.flatten().expand(shape), items.flatten().expand(shape)))
+    logits = torch.logit(scores.double(), eps=1e-7).view(-1, *users.shape)
+    both = logits - logits.mean(1, keepdim=True) - logits.mean(2, keepdim=True)
+    return both.std((1, 2), correction=0)

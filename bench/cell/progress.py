@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from bench.cell.plan import Plan
+from bench.cell.plan import Plan, Values
 from bench.cell.spec import Cell
 from bench.cell.trained import Trained
 from bench.engine.members import Member
@@ -26,24 +26,22 @@ def silent(done: int, total: int, stage: str, seconds_left: float | None) -> Non
 
 
 def sizes(plan: Plan) -> list[int]:
-    """Points of each stage, as far as they are known before anything is trained: an upper bound."""
+    """Points of each stage: new ones, or those that are trained with more seeds.
+
+    Which points come out best is not known before anything is trained, so this is how many there would be if
+    they did in the order of trying; the end of a list may make it a few more or less.
+    """
     found: list[int] = []
-    tried = 0
+    tried: list[Values] = []
     for stage in plan.stages:
-        if not stage.lists:
-            found.append(min(stage.around, tried))
-            continue
-        size = 1
-        for values in stage.lists.values():
-            size *= min(len(values), 3) if stage.near else len(values)
-        size *= max(min(stage.around, tried), 1)
-        found.append(stage.points or size)
-        tried += found[-1]
+        points = plan.points(stage, tried)
+        found.append(len(points))
+        tried += points if stage.lists else []
     return found
 
 
 def stage_trainings(plan: Plan) -> list[int]:
-    """Trainings of each stage: an upper bound."""
+    """Trainings of each stage; see `sizes`."""
     found: list[int] = []
     least = 0  # seeds that every point has by then
     for stage, size in zip(plan.stages, sizes(plan), strict=True):
@@ -53,7 +51,7 @@ def stage_trainings(plan: Plan) -> list[int]:
 
 
 def trainings(cell: Cell) -> int:
-    """An upper bound of the members that are trained."""
+    """The members that are trained; see `sizes`."""
     return sum(stage_trainings(cell.plan)) + cell.seeds
 
 
@@ -62,11 +60,13 @@ def describe(cell: Cell) -> str:
     seeds = _seeds(cell.seeds)
     if not cell.plan.stages:
         return f"the configured point, {seeds}"
-    stages = ", ".join(
-        f"{stage.name} {size} × {_seeds(stage.seeds)}"
-        for stage, size in zip(cell.plan.stages, sizes(cell.plan), strict=True)
+    planned = list(zip(cell.plan.stages, sizes(cell.plan), strict=True))
+    stages = ", ".join(f"{stage.name} {size} × {_seeds(stage.seeds)}" for stage, size in planned)
+    points = sum(size for stage, size in planned if stage.lists)
+    return (
+        f"sweep={cell.sweep}: {stages}; then the winner with {seeds}: {points} points, {trainings(cell)} "
+        "trainings"
     )
-    return f"{stages}; then the winner with {seeds}: {trainings(cell)} trainings"
 
 
 def _seeds(n: int) -> str:
@@ -93,8 +93,8 @@ class Watch:
         self._mean_cost = 0.0  # of a training of the first stage, whose stacks are of all shapes
 
     def stage(self, number: int, members: int) -> None:
-        """A stage begins, of so many trainings, which may be fewer than was thought."""
-        self._total -= max(self._stages[number] - members, 0)
+        """A stage begins, of so many trainings, which may be others than was thought."""
+        self._total += members - self._stages[number]
 
     def begin(self, name: str, stacks: Sequence[Sequence[Member]]) -> None:
         """Stacks are about to be trained, for a stage of that name."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 import methods
 from bench.cell import identity
 from bench.cell import trained as kept
-from bench.cell.evaluation import measure
+from bench.cell.evaluation import interaction_sd, measure
 from bench.cell.spec import Setting
 from bench.cell.splits import Seeds
 from bench.cell.state import state_of
@@ -142,6 +142,8 @@ class Trainer:
         history = outcome.histories[-1] if outcome.histories else None
         with torch.no_grad():
             diagnostics = {name: value.tolist() for name, value in outcome.method.diagnostics().items()}
+        if self.kind.trained:
+            diagnostics["interaction_sd"] = interaction_sd(outcome.method).tolist()
         found = []
         for place, member in enumerate(stack):
             diverged = outcome.diverged.get(place, "")

@@ -13,6 +13,10 @@ from bench.errors import BenchError
 from bench.records.metric import METRICS
 from bench.records.record import Record
 
+_SIZE = "embedding_size"
+_LEAST_INTERACTION = 0.01  # of logits
+_SAME_AUC = 0.002  # the means of some seeds differ by more where embeddings matter
+
 
 class Bar:
     """A progress bar over trainings; a line a minute where the output is no terminal.
@@ -76,9 +80,35 @@ def summary(name: str, record: Record, folder: Path) -> str:
         f"  test      {'  '.join(scores)}  ({n} seed{'s' if n > 1 else ''})",
         f"  record    {folder}",
     ]
+    lines += [f"  warning   {sentence}" for sentence in died_out(record)]
     if record.diverged:
         lines.insert(2, f"  diverged  {len(record.diverged)} members; see the record")
     return "\n".join(lines)
+
+
+def died_out(record: Record) -> list[str]:
+    """Sentences about embeddings that a weight decay, too large for loss and learning rate, has killed."""
+    found = []
+    # A record of an earlier version of the suite does not have it.
+    spread = record.diagnostics.get("interaction_sd")
+    if spread and np.mean(spread) < _LEAST_INTERACTION:
+        found.append(
+            f"user and item do not interact in the predictions (standard deviation {np.mean(spread):.4f}): "
+            "a smaller weight decay may keep the embeddings alive"
+        )
+    alike = [
+        each.held_out_auc
+        for each in record.tried
+        if each.held_out_auc is not None
+        and {**each.point, _SIZE: 0} == {**record.selected, _SIZE: 0}
+        and _SIZE in each.point
+    ]
+    if len(alike) > 2 and max(alike) - min(alike) < _SAME_AUC:
+        found.append(
+            f"{len(alike)} embedding sizes at the selected point agree within {_SAME_AUC:g} AUC: it may owe "
+            "nothing to its embeddings"
+        )
+    return found
 
 
 class Overview:

@@ -20,7 +20,7 @@ from bench.cell import Cell, trainer
 from bench.cell import plan as sweep
 from bench.cell.evaluation import Measured, measure
 from bench.cell.preparation import plan_of
-from bench.cell.progress import sizes
+from bench.cell.progress import describe, sizes
 from bench.cell.trainer import Trainer
 from bench.config import DATASET_LISTS, Config, StageConfig
 from bench.conventions import NO_POSITIVE
@@ -69,7 +69,7 @@ def test_later_stages_go_around_the_best_points() -> None:
     assert found.points(first, []) == [(0, 1), (1, 1), (2, 1)]
     # (2, 1) is there already.
     assert found.points(second, [(2, 1), (0, 1), (1, 1)]) == [(2, 2), (2, 3), (2, 4)]
-    assert sizes(found) == [3, 4]
+    assert sizes(found) == [3, 3]
 
 
 def test_neighbours_are_the_next_values_of_a_list() -> None:
@@ -358,3 +358,12 @@ def test_progress_counts_up_to_what_was_planned(tmp_path: Path) -> None:
     assert told[-1][0] == told[-1][1] <= cells.trainings(cell)
     assert [each[2] for each in told if each[2] == "final"]
     assert any(each[3] is not None and each[3] > 0 for each in told)
+
+
+def test_the_budget_of_a_plan_is_told_before_it_starts() -> None:
+    cell = prepared(*STAGED, "method=eib")
+    assert describe(cell) == (
+        "sweep=default: shared 6 × 1 seed, own 5 × 1 seed, again 2 × 1 seed, confirm 3 × 3 seeds; then the "
+        "winner with 3 seeds: 13 points, 22 trainings"
+    )
+    assert describe(prepared("sweep=none")) == "the configured point, 3 seeds"
