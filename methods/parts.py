@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from bench.engine.features import Links
 from bench.engine.part import Part, Tables
 from bench.engine.sampling import Pairs, generator
+from bench.errors import BenchError
 from methods.weights import (
     PROPENSITIES,
     LabelWeights,
@@ -66,6 +68,15 @@ class Factorisation(Part):
     logit(u, i) = p_u · q_i + b_u + b_i + b; p, q ~ N(0, init_scale²), biases start at 0. Calling a
     part on pairs gives their logits (G, B).
 
+    With `backbone: features`, x_u and x_i being side features,
+
+        logit(u, i) = (p_u + x_u W) · (q_i + x_i V) + (b_u + x_u · a) + (b_i + x_i · c) + b.
+
+    W, V, a, c start at 0, so that it starts as the same function as without features, whatever the seed, and
+    init_scale keeps its meaning; they learn at once, since p and q are not 0. Every factorisation of a method
+    reads the features: propensities, imputations and teachers are models of the same pairs. `rows` of the
+    embeddings and biases are p_u + x_u W and so on, so that all that stands on them has the features, too.
+
     Its gradient is a kernel: it is the hot spot of every method, and autograd over embedding tables
     costs several times as much.
     """
@@ -90,7 +101,8 @@ class Factorisation(Part):
             "item_bias": like.new_zeros(n, n_items),
             "bias": like.new_zeros(n, 1),
         }
-        super().__init__(tables, learning_rate, weight_decay, decoupled)
+        more, links = _featured(method, size)
+        super().__init__({**tables, **more}, learning_rate, weight_decay, decoupled, links)
 
     def fixed(self, pairs: Pairs) -> Tensor:
         """Logits (G, B) of pairs that no gradient will flow through."""
@@ -122,7 +134,8 @@ MF = Factorisation  # its name before the row `MF` had it, for methods that were
 class TwinMF(Part):
     """Item vectors and item biases of their own over the users of a `Factorisation` (CausE's treatment).
 
-    The twin's users are the base's, so a loss on its logits trains both parts.
+    The twin's users are the base's, so a loss on its logits trains both parts. Its items read features if the
+    base's do, with weights of their own.
     """
 
     def __init__(
@@ -132,7 +145,8 @@ class TwinMF(Part):
             "items": normal(method, f"{name}/items", tuple(base.tables["items"].shape[1:])),
             "item_bias": torch.zeros_like(base.tables["item_bias"]),
         }
-        super().__init__(tables, learning_rate, weight_decay)
+        more, links = _featured(method, base.tables["items"].shape[-1], sides=("item",))
+        super().__init__({**tables, **more}, learning_rate, weight_decay, features=links)
 
     def __call__(self, base: Factorisation, pairs: Pairs) -> Tensor:
         """Logits (G, B): the base's users and global bias, the twin's items."""
@@ -198,10 +212,11 @@ class Heads(Part):
     """Several logits on one pair of embeddings: h_t · (p_u ∘ q_i) + b_tu + b_ti + b_t, T heads t.
 
     h starts at 1, so that each head starts as a `Factorisation` without being one. Calling a part on pairs
-    gives logits (G, T, B).
+    gives logits (G, T, B). With `backbone: features`, p, q and the biases are those of `Factorisation` with
+    features; heads share W and V, and have a and c of their own.
     """
 
-    entries = ("user_bias", "item_bias")
+    entries: tuple[str, ...] = ("user_bias", "item_bias")
 
     def __init__(
         self, method: Method, name: str, learning_rate: Tensor, weight_decay: Tensor, *, heads: int
@@ -216,11 +231,49 @@ class Heads(Part):
             "item_bias": like.new_zeros(n, heads, n_items),
             "bias": like.new_zeros(n, heads),
         }
-        super().__init__(tables, learning_rate, weight_decay)
+        more, links = _featured(method, size, heads)
+        if links:
+            self.entries = ()  # a user's biases of all heads are one row, which features add to
+            for name in ("user_bias", "item_bias"):
+                tables[name] = tables[name].transpose(1, 2)
+        super().__init__({**tables, **more}, learning_rate, weight_decay, features=links)
 
     def __call__(self, pairs: Pairs) -> Tensor:
         """Logits (G, T, B) of pairs."""
-        return self.kernels.heads(self, pairs)
+        if not self.features:
+            return self.kernels.heads(self, pairs)
+        product = self.rows("users", pairs.users) * self.rows("items", pairs.items)  # (G, B, D)
+        biases = self.rows("user_bias", pairs.users) + self.rows("item_bias", pairs.items)  # (G, B, T)
+        own = product @ self.whole("heads").mT + biases
+        return own.mT + self.whole("bias").unsqueeze(-1)
+
+
+def _featured(
+    method: Method, size: int, heads: int = 0, sides: tuple[str, ...] = ("user", "item")
+) -> tuple[Tables, Links]:
+    """Tables of the features' weights and what they belong to; none where the method's backbone is `mf`.
+
+    Args:
+        size: D of the embeddings. heads: T of biases (G, n, T); 0 of biases (G, n).
+        sides: whose embeddings and biases the part has.
+
+    Raises:
+        BenchError: the backbone is `features`, and the data has none.
+    """
+    tables: Tables = {}
+    links: Links = {}
+    if method.config.backbone == "mf":
+        return tables, links
+    data, n = method.data, method.n_members
+    if data.user_features is None and data.item_features is None:
+        raise BenchError("method.backbone=features reads side features, and these data have none: use mf.")
+    for side, features in (("user", data.user_features), ("item", data.item_features)):
+        if side in sides and features is not None:
+            weights, slopes = f"{side}_weights", f"{side}_slopes"
+            tables[weights] = data.labels.new_zeros(n, features.number, size)
+            tables[slopes] = data.labels.new_zeros(n, features.number, *([heads] if heads else []))
+            links[f"{side}s"], links[f"{side}_bias"] = (weights, features), (slopes, features)
+    return tables, links
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from bench import data
 from bench.cell import loaded
 from bench.cell.spec import Setting
 from bench.config import DATASET_LISTS
+from bench.data.ratings import side_features
 from bench.engine.members import Member
 from bench.engine.method import MethodConfig
 from bench.errors import BenchError
@@ -49,14 +50,15 @@ def of_cell(setting: Setting, choices: dict[str, Any], points: Sequence[MethodCo
 
     Args:
         choices: what a cell has beside its setting: its configured point, plan, seeds, rule of selection.
-        points: of which each listed value is in one, for the files that the method reads.
+        points: of which each listed value is in one, for the files and side features that the method reads.
 
     Raises:
+        MissingData: a point reads side features, and their files are absent.
         BenchError: a file of the code or one that the method names cannot be read or parsed.
     """
     return Identity(
         config={**_configuration(setting), **choices, **_files(setting, points)},
-        data=setting.ratings.checksum,
+        data=_data(setting, points),
         code=fingerprint(_CELL, setting.method, setting.dataset.name),
     )
 
@@ -88,9 +90,17 @@ def of_stack(
             "users": users,
             **_files(setting, [member.config for member in members]),
         },
-        data=setting.ratings.checksum,
+        data=_data(setting, [member.config for member in members]),
         code=code,
     )
+
+
+def _data(setting: Setting, points: Sequence[MethodConfig]) -> str:
+    """Checksum of what is trained on; side features are in it only where a point reads them."""
+    ratings = setting.ratings
+    if all(point.backbone != "features" for point in points):
+        return ratings.checksum
+    return f"{ratings.checksum} {side_features(ratings).checksum}"
 
 
 def _configuration(setting: Setting) -> dict[str, Any]:

@@ -5,8 +5,9 @@ S seeds; N observed ratings; N_A, N_v, N_t unbiased ratings of a seed's A, valid
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.cell.spec import Setting
+from bench.data.ratings import side_features
 from bench.data.split import Split, split
+from bench.engine.features import Features
 from bench.engine.members import Member
 from bench.engine.sampling import TrainingData
 from bench.engine.training import Validation
@@ -29,6 +32,7 @@ class Seeds:
     training: TrainingData  # of no member in particular
     validation: Validation
     test: list[tuple[Tensor, Tensor, NDArray[np.bool_]]]  # users, items (N_t,) and labels of each seed
+    features: Callable[[], dict[str, Features]]  # fields of `TrainingData`, of members that read them
 
     @classmethod
     def of(cls, cell: Setting, device: torch.device, dtype: torch.dtype) -> Seeds:
@@ -93,12 +97,22 @@ class Seeds:
             (moved(unbiased.users[each.test]), moved(unbiased.items[each.test]), labels[each.test])
             for each in splits
         ]
-        return cls(training, Validation(*triple([each.validation for each in splits])), test)
+
+        @cache
+        def features() -> dict[str, Features]:
+            found = side_features(ratings)
+            sides = {"user_features": found.users, "item_features": found.items}
+            return {name: Features(moved(each)) for name, each in sides.items() if each is not None}
+
+        validation = Validation(*triple([each.validation for each in splits]))
+        return cls(training, validation, test, features)
 
     def of_members(self, members: Sequence[Member]) -> tuple[TrainingData, Validation]:
         """What a stack of members trains on and is stopped by."""
         rows = torch.tensor([member.seed for member in members], device=self.training.seed_row.device)
         training = self.training.take(rows)
+        if members[0].config.backbone == "features":  # as all of a stack
+            training = replace(training, **self.features())  # type: ignore[arg-type]
         seeds = torch.tensor(training.seeds, device=rows.device)
         v = self.validation
         return training, Validation(v.users[seeds], v.items[seeds], v.labels[seeds])

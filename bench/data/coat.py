@@ -3,11 +3,15 @@
 290 users rated 24 coats of their own choice and 16 coats drawn at random, out of 300, with 1 to 5
 stars. Files: `coat/train.ascii` and `coat/test.ascii`, matrices of 290 x 300 ratings, 0 = not rated; and,
 if it is there, `coat/propensities.ascii`, the authors' estimates for every pair.
+
+For those who read side features: `coat/user_item_features/user_features.ascii` (290 x 14: sex, age, location,
+interest in fashion) and `item_features.ascii` (300 x 33: sex, type, colour, promotion), matrices of 0 and 1.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +19,7 @@ from numpy.typing import NDArray
 
 from bench.config import DatasetConfig
 from bench.data import release as manifest
-from bench.data.ratings import Interactions, Ratings
+from bench.data.ratings import Interactions, Ratings, SideFeatures
 from bench.errors import BenchError
 
 _TITLES = ("coat",)
@@ -47,6 +51,15 @@ class PropensityFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FeatureFile:
+    """A matrix of features, 0 or 1, with a row for each user or item; sha256 "": any."""
+
+    file: str
+    columns: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What the release holds."""
 
@@ -55,6 +68,8 @@ class Manifest:
     train: MatrixFile
     test: MatrixFile
     propensities: PropensityFile
+    user_features: FeatureFile
+    item_features: FeatureFile
 
 
 MANIFEST = Manifest(
@@ -73,6 +88,16 @@ MANIFEST = Manifest(
     propensities=PropensityFile(
         file="propensities.ascii",
         sha256="a72e3142a413623c4a6b9d20c4f70fcc017e0db67cc3eb242116f69fb8fb9661",
+    ),
+    user_features=FeatureFile(
+        file="user_item_features/user_features.ascii",
+        columns=14,
+        sha256="593b59c63a3f983575d3a770b32158fdfa4e2e4f63aafffdee70d1600ff072f8",
+    ),
+    item_features=FeatureFile(
+        file="user_item_features/item_features.ascii",
+        columns=33,
+        sha256="72b08cc0766d3e9899231aea90c815b5bb08e07dcfba569d5f182da649099f5a",
     ),
 )
 
@@ -95,10 +120,40 @@ def load(config: Config, data_dir: Path) -> Ratings:
     biased, unbiased = (Interactions(part.users, part.items, part.values) for part in parts)
     source = "train.ascii and test.ascii of the release"
     ratings = manifest.assemble("coat", source, shape, biased, unbiased, files=parts)
+    ratings = replace(ratings, features=cache(lambda: _features(expected, data_dir / "coat")))
     propensities = manifest.find(data_dir / "coat", expected.propensities.file, titles=_TITLES)
     if propensities is None:
         return ratings
     return replace(ratings, released_propensity=_read_propensities(propensities, expected))
+
+
+def _features(expected: Manifest, root: Path) -> SideFeatures:
+    """The side features of users and items.
+
+    Raises:
+        MissingData: a file is absent.
+        BenchError: a file is not the release's.
+    """
+    files = (expected.user_features, expected.item_features)
+    paths = manifest.require(root, [file.file for file in files], REMEDY, _TITLES)
+    counts = (("users", expected.n_users), ("items", expected.n_items))
+    users, items = (
+        _read_features(path, file, *count) for path, file, count in zip(paths, files, counts, strict=True)
+    )
+    return SideFeatures(users, items, manifest.checksum(users, items))
+
+
+def _read_features(path: manifest.Place, expected: FeatureFile, whose: str, rows: int) -> NDArray[np.float32]:
+    """A matrix of features (rows, K)."""
+    text = manifest.read_text(path)
+    bad = manifest.first_bad_line(text, rf"[ \t]*[01](?:[ \t]+[01]){{{expected.columns - 1}}}[ \t]*")
+    if bad:
+        wanted = f"{expected.columns} features of 0 or 1 separated by spaces"
+        raise manifest.line_error(path, bad[0], wanted, manifest.quote(bad[1]))
+    manifest.check_count(path, f"rows of {whose}", rows, manifest.count_lines(text))
+    if expected.sha256 and not manifest.is_published(text, expected.sha256):
+        raise BenchError(f"{path} is not the file of the release: {manifest.REMEDY}.")
+    return np.array(text.split(), dtype=np.float32).reshape(rows, expected.columns)
 
 
 def _read_propensities(path: manifest.Place, expected: Manifest) -> NDArray[np.float32]:

@@ -12,11 +12,16 @@ labels  the positives of the small matrix (small_matrix_watch_ratio_ge2.csv.gz) 
 
 The files may lie in `kuairec/`, in one of its folders, first of all in `FOLDERS`, or in a folder or zip
 archive beside it that is called like the release.
+
+For those who read side features, `item_categories.txt` lists each video's categories, of 31. Of users nothing
+is read.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +29,7 @@ from numpy.typing import NDArray
 
 from bench.config import DatasetConfig
 from bench.data import release as manifest
-from bench.data.ratings import Ids, Interactions, Ratings
+from bench.data.ratings import Ids, Interactions, Ratings, SideFeatures
 from bench.errors import BenchError, MissingData, nearest
 from bench.seeds import stream_seed
 
@@ -101,6 +106,8 @@ class Manifest:
     matrix: manifest.PairFile
     labels: manifest.PairFile
     video_ids: str  # name of the file that lists the videos of the small matrix
+    categories: str  # name of the file with the videos' categories
+    n_categories: int
 
 
 MANIFEST = Manifest(
@@ -123,6 +130,8 @@ MANIFEST = Manifest(
         sha256="a4f924add02f8e81501d009f2b5e7ac76ce000285cc781c3a6a9ecaa9ff853d6",
     ),
     video_ids="small_matrix_video_ids.txt",
+    categories="item_categories.txt",
+    n_categories=31,
 )
 
 
@@ -149,7 +158,8 @@ def load(config: Config, data_dir: Path) -> Ratings:
     for name, candidates in found.items():
         paths = [path for path in candidates if path is not None]
         if len(paths) == len(candidates):
-            return {"split": _split, "matrix": _matrix, "labels": _labels}[name](config, expected, paths)
+            read = {"split": _split, "matrix": _matrix, "labels": _labels}[name]
+            return read(config, expected, root, paths)
     wanted = "; or ".join(
         " and ".join(file for file, path in zip(sources[name], found[name], strict=True) if path is None)
         for name in tried
@@ -199,7 +209,7 @@ def _check(config: Config) -> None:
             raise BenchError(f"dataset.{name} must be at least 1, but it is {getattr(config, name)}.")
 
 
-def _split(config: Config, expected: Manifest, paths: list[manifest.Place]) -> Ratings:
+def _split(config: Config, expected: Manifest, root: Path, paths: list[manifest.Place]) -> Ratings:
     """The literature's split; ids become positions in the sorted ids of both files."""
     files = (expected.user, expected.random)
     parts = [manifest.read_pairs(path, file) for path, file in zip(paths, files, strict=True)]
@@ -216,10 +226,11 @@ def _split(config: Config, expected: Manifest, paths: list[manifest.Place]) -> R
     notes: dict[str, float | str] = {"videos_without_rating": expected.n_items - len(known[1])}
     source = "split: user.txt and random.txt of the literature"
     shape = (expected.n_users, expected.n_items)
-    return manifest.assemble("kuairec", source, shape, biased, unbiased, files=parts, notes=notes)
+    ratings = manifest.assemble("kuairec", source, shape, biased, unbiased, files=parts, notes=notes)
+    return replace(ratings, features=_features(expected, root, known[1]))
 
 
-def _matrix(config: Config, expected: Manifest, paths: list[manifest.Place]) -> Ratings:
+def _matrix(config: Config, expected: Manifest, root: Path, paths: list[manifest.Place]) -> Ratings:
     """The release's small matrix; both sets are drawn from its cells."""
     cells = manifest.read_pairs(paths[0], expected.matrix)
     known_users, known_items = np.unique(cells.users), np.unique(cells.items)
@@ -247,7 +258,7 @@ def _matrix(config: Config, expected: Manifest, paths: list[manifest.Place]) -> 
     parameters = {"unbiased_per_user": config.unbiased_per_user, **_rule(config)}
     source = f"{SIMULATED} (small_matrix.csv)"
     unbiased = _take(rated, np.flatnonzero(in_unbiased))
-    return manifest.assemble(
+    ratings = manifest.assemble(
         "kuairec",
         source,
         (expected.n_users, expected.n_items),
@@ -257,9 +268,10 @@ def _matrix(config: Config, expected: Manifest, paths: list[manifest.Place]) -> 
         comparable=False,
         parameters=parameters,
     )
+    return replace(ratings, features=_features(expected, root, known_items))
 
 
-def _labels(config: Config, expected: Manifest, paths: list[manifest.Place]) -> Ratings:
+def _labels(config: Config, expected: Manifest, root: Path, paths: list[manifest.Place]) -> Ratings:
     """The small matrix as labels only: a cell that is not listed as positive counts as negative.
 
     Three positives are missing from the list, and the 0.4 % of the cells that nobody rated cannot
@@ -304,7 +316,7 @@ def _labels(config: Config, expected: Manifest, paths: list[manifest.Place]) -> 
     biased = Interactions(users, items, np.where(label[users, items], 2.0, 0.0).astype(np.float32))
     notes: dict[str, float | str] = {"values_of_biased": "2 for a watch ratio of at least 2, else 0"}
     source = f"{SIMULATED} (labels of the small matrix, random.txt)"
-    return manifest.assemble(
+    ratings = manifest.assemble(
         "kuairec",
         source,
         shape,
@@ -315,6 +327,45 @@ def _labels(config: Config, expected: Manifest, paths: list[manifest.Place]) -> 
         parameters=_rule(config),
         notes=notes,
     )
+    return replace(ratings, features=_features(expected, root, known_items))
+
+
+def _features(expected: Manifest, root: Path, videos: Ids) -> Callable[[], SideFeatures]:
+    """Reads the videos' categories, (I, 31); a video in several has several ones.
+
+    Args:
+        videos: ids of the items, ascending; items beyond them have no rating and no id, so no category.
+    """
+
+    @cache
+    def read() -> SideFeatures:
+        path = manifest.find(root, expected.categories, FOLDERS, _TITLES)
+        if path is None:
+            raise MissingData(
+                f"{expected.categories} is missing under {root}: put the file of that name there, which "
+                "lists the categories of each video of the release."
+            )
+        text = manifest.read_text(path)
+        bad = manifest.first_bad_line(text, r"\d{1,9}\t\d{1,9}(?:\|\d{1,9})*")
+        if bad:
+            wanted = "a video_id, a tab and its categories separated by |"
+            raise manifest.line_error(path, bad[0], wanted, manifest.quote(bad[1]))
+        place = {int(video): row for row, video in enumerate(videos)}
+        found = np.zeros((expected.n_items, expected.n_categories), np.float32)
+        for number, line in enumerate(text.decode().splitlines(), 1):
+            video, _, listed = line.partition("\t")
+            categories = [int(each) for each in listed.split("|")]
+            if max(categories) >= expected.n_categories:
+                wanted = f"categories of 0 to {expected.n_categories - 1}"
+                raise manifest.line_error(path, number, wanted, f"{max(categories)}")
+            if int(video) in place:
+                found[place[int(video)], categories] = 1
+        without = np.flatnonzero(found[: len(videos)].sum(1) == 0)
+        if len(without):
+            raise BenchError(f"{path} has no categories of video {videos[without[0]]}; {manifest.REMEDY}.")
+        return SideFeatures(None, found, manifest.checksum(found))
+
+    return read
 
 
 def _draw(config: Config, users: Ids, labels: NDArray[np.bool_], n_users: int) -> Ids:

@@ -82,6 +82,9 @@ class MethodConfig:
     everywhere_ratio: int = field(default=0, metadata=at_least(0))
     # Pointwise loss on the sigmoid output.
     loss: str = field(default="bce", metadata=choices("bce", "mse"))
+    # What a model of a pair is: mf, matrix factorisation of ids | features, the same with side features of
+    # users and items (`methods.parts.Factorisation`).
+    backbone: str = field(default="mf", metadata=choices("mf", "features"))
     # Standard deviation of the initial embeddings.
     init_scale: float = field(default=0.1, metadata=between(1e-6, 1e3))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from bench.engine import kernels
 from bench.engine.adam import Adam, Rows
 from bench.engine.adam import flat_index as flat_index  # methods of others take it from here
+from bench.engine.features import Links
 
 Tables = dict[str, Tensor]
 
@@ -45,18 +46,25 @@ class Part:
         tables: named initial values, each (G, ...).
         learning_rate, weight_decay: (G,).
         decoupled: see `Adam`.
+        features: tables that are read with side features (see `Links`).
 
     Attributes:
         entries: tables of three axes whose rows, for an Adam by rows, are single numbers.
         kernels: what the part computes with, those that were current when it was made.
     """
 
-    entries: ClassVar[tuple[str, ...]] = ()
+    entries: tuple[str, ...] = ()
 
     def __init__(
-        self, tables: Tables, learning_rate: Tensor, weight_decay: Tensor, decoupled: bool = False
+        self,
+        tables: Tables,
+        learning_rate: Tensor,
+        weight_decay: Tensor,
+        decoupled: bool = False,
+        features: Links | None = None,
     ) -> None:
         own = {name: table.contiguous() for name, table in tables.items()}
+        self.features: Links = features or {}
         self.kernels = kernels.current()
         self.adam: Adam = self.kernels.adam(own, learning_rate, weight_decay, decoupled, entries=self.entries)
         self.leaves: list[Leaf] = []
@@ -90,7 +98,10 @@ class Part:
         return value
 
     def rows(self, table: str, index: Tensor) -> Tensor:
-        """Rows (G, B, D) of a table (G, n, D) at index (G, B); entries (G, B) of a table (G, n)."""
+        """Rows (G, B, D) of a table (G, n, D) at index (G, B); entries (G, B) of a table (G, n).
+
+        With what side features add to them, where the table is read with features.
+        """
         return self.kernels.rows(self, table, index)
 
     def whole(self, table: str) -> Tensor:

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.engine.features import Features
 from bench.errors import BenchError
 from bench.seeds import stream_seed
 
@@ -75,6 +76,9 @@ class TrainingData:
     unbiased_labels: Tensor
     propensity: Tensor | None = None  # (U, I), known for generated data only
     released_propensity: Tensor | None = None  # (U, I), the release's own estimates, where it has any
+    # Of members that read them (`backbone: features`), as far as the data set has them.
+    user_features: Features | None = None
+    item_features: Features | None = None
 
     @property
     def density(self) -> float:

@@ -21,6 +21,8 @@ class Kernels(ABC):
 
     Those that give a value computed from a part's tables give it as a leaf (`Part.leaf`): the value is
     differentiated down to the leaf by autograd, and from there to the tables by the leaf's `pull`.
+
+    A row of a table that has side features (`Part.features`) is meant with what they add to it.
     """
 
     name: ClassVar[str]  # in `engine.kernels`

@@ -527,6 +527,81 @@ def compiled(parallel: bool) -> SimpleNamespace:
                 add_scaled(_ONE, slope, at, gradient, (g * gradient.shape[1] + row) * n, n)
                 marks[g, row] = 1
 
+    # --- Side features of rows ----------------------------------------------------------------------
+
+    # starts, columns, values: the features that are not 0, row after row (`Features.sparse`).
+
+    @loop
+    def add_features(
+        weights: Floats,
+        starts: Indices,
+        columns: Indices,
+        values: Floats,
+        index: Indices,
+        out: Floats,
+        first: int,
+    ) -> None:
+        """out[g, k, first:] += Σ_f x[index, f] weights[g, f]; weights: (G, K, D)."""
+        n, m = weights.shape[2], out.shape[2]
+        for g in span(len(index)):
+            for k in range(index.shape[1]):
+                at = (g * index.shape[1] + k) * m + first
+                for each in range(starts[index[g, k]], starts[index[g, k] + 1]):
+                    row = g * weights.shape[1] + columns[each]
+                    add_scaled(values[each], weights, row * n, out, at, n)
+
+    @loop
+    def scatter_features(
+        slope: Floats,
+        first: int,
+        starts: Indices,
+        columns: Indices,
+        values: Floats,
+        index: Indices,
+        gradient: Floats,
+        marks: RowMarks,
+    ) -> None:
+        """Adds the gradient of `add_features` to that of its weights, and marks all their rows."""
+        n, m = gradient.shape[2], slope.shape[2]
+        for g in span(len(index)):
+            for k in range(index.shape[1]):
+                at = (g * index.shape[1] + k) * m + first
+                for each in range(starts[index[g, k]], starts[index[g, k] + 1]):
+                    row = g * gradient.shape[1] + columns[each]
+                    add_scaled(values[each], slope, at, gradient, row * n, n)
+            marks[g, : gradient.shape[1]] = 1
+
+    @loop
+    def scatter_product_features(
+        slope: Floats,
+        other: Floats,
+        starts: Indices,
+        columns: Indices,
+        values: Floats,
+        index: Indices,
+        gradient: Floats,
+        of_bias: Floats,
+        marks: RowMarks,
+        marks_of_bias: RowMarks,
+    ) -> None:
+        """Adds the gradient of logits p · q + a in the weights of p's features and in those of a's.
+
+        slope: (G, B) of the logits; other: (G, B, D), q; gradient: (G, K, D); of_bias: (G, K).
+        """
+        n = gradient.shape[2]
+        for g in span(len(index)):
+            for k in range(index.shape[1]):
+                at = (g * index.shape[1] + k) * n
+                for each in range(starts[index[g, k]], starts[index[g, k] + 1]):
+                    x = values[each] * slope[g, k]
+                    row = g * gradient.shape[1] + columns[each]
+                    add_scaled(x, other, at, gradient, row * n, n)
+                    of_bias[g, columns[each]] += x
+            marks[g, : gradient.shape[1]] = 1
+            marks_of_bias[g, : gradient.shape[1]] = 1
+
+    # --- Sums of entries ----------------------------------------------------------------------------
+
     @loop
     def sum_rows(a: Floats, b: Floats, c: Floats, i: Indices, j: Indices, k: Indices, out: Floats) -> None:
         """out[g, n] = a_i + b_j + c_k of tables (G, n)."""

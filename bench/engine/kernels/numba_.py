@@ -357,8 +357,8 @@ class Numba(Kernels):
         """See `Kernels.factorise`."""
         u, i = pairs.arrays
         value, out = _empty(*u.shape)
-        if isinstance(part.adam, _Ahead):
-            return self._factorise_ahead(part, u, i, value)
+        if part.features or isinstance(part.adam, _Ahead):
+            return self._factorise_gathered(part, u, i, value)
         tables = _flat(part).tables.arrays
         p, q, a, b, c = (tables[name] for name in _FACTORS)
         self.loops.factorise(p, q, a, b, c, u, i, out)
@@ -398,14 +398,12 @@ class Numba(Kernels):
 
         return part.leaf(value, pull, push, {})
 
-    def _factorise_ahead(
+    def _factorise_gathered(
         self, part: Part, u: NDArray[np.int64], i: NDArray[np.int64], value: Tensor
     ) -> Tensor:
-        """Of a part that is one step ahead: its rows are gathered, and then are tables of their own."""
-        p, q, a, b = (
-            self._gathered_ahead(part, name, index)
-            for name, index in zip(_FACTORS[:4], (u, i, u, i), strict=True)
-        )
+        """Of a part that is one step ahead or has features: its rows are gathered, then tables themselves."""
+        places = (("users", u), ("items", i), ("user_bias", u), ("item_bias", i))
+        p, q, a, b = (self._gathered(part, name, index) for name, index in places)
         c = part.tables["bias"].numpy()
         place = np.ascontiguousarray(np.broadcast_to(np.arange(u.shape[1]), u.shape))
         self.loops.factorise(p, q, a[..., 0], b[..., 0], c, place, place, value.numpy())
@@ -413,6 +411,7 @@ class Numba(Kernels):
         def pull(gradient: Tensor, gradients: Tables) -> None:
             assert isinstance(gradients, Collected)
             into, marks = gradients.arrays, gradients.marks
+            slope = _array(gradient)
             self.loops.factorise_pull(
                 p,
                 q,
@@ -420,38 +419,32 @@ class Numba(Kernels):
                 place,
                 u,
                 i,
-                _array(gradient),
+                slope,
                 *(into[name] for name in _FACTORS),
                 *(marks[name] for name in _FACTORS),
             )
+            for table, bias, index, other in (("users", "user_bias", u, q), ("items", "item_bias", i, p)):
+                if table in part.features:
+                    (weights, features), (slopes, _) = part.features[table], part.features[bias]
+                    own = into[weights], into[slopes], marks[weights], marks[slopes]
+                    self.loops.scatter_product_features(slope, other, *features.sparse, index, *own)
 
         def push(direction: Tables) -> Tensor:
             assert isinstance(direction, Collected)
-            into = direction.arrays
             along, result = _empty(*u.shape)
-            dp, dq = np.empty_like(p), np.empty_like(q)
-            self.loops.gather(into["users"], u, dp, 0)
-            self.loops.gather(into["items"], i, dq, 0)
-            da, db = (np.take_along_axis(into[n], x, 1) for n, x in (("user_bias", u), ("item_bias", i)))
+            dp, dq, da, db = (self._along(part, direction, name, index) for name, index in places)
             moved = np.ones(u.shape, np.uint8)
-            self.loops.factorise_push(p, q, place, place, dp, dq, da, db, into["bias"], moved, moved, result)
+            self.loops.factorise_push(
+                *(p, q, place, place, dp, dq, da[..., 0], db[..., 0]),
+                *(direction.arrays["bias"], moved, moved, result),
+            )
             return along
 
         return part.leaf(value, pull, push, {})
 
-    def _gathered_ahead(self, part: Part, table: str, index: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Rows (G, B, D) of a table of a part that is one step ahead."""
-        ahead = part.adam
-        assert isinstance(ahead, _Ahead)
-        whole = _three(ahead.base.arrays[table])
-        out = np.empty((*index.shape, whole.shape[2]), np.float32)
-        step = ahead.moved_by
-        self.loops.gather_ahead(whole, index, _three(step.arrays[table]), step.marks[table], ahead.rate, out)
-        return out
-
     def squared_norms(self, part: Part, pairs: Pairs) -> Tensor:
         """See `Kernels.squared_norms`."""
-        if isinstance(part.adam, _Ahead):
+        if part.features or isinstance(part.adam, _Ahead):
             return super().squared_norms(part, pairs)
         u, i = pairs.arrays
         value, out = _empty(*u.shape)
@@ -483,6 +476,63 @@ class Numba(Kernels):
             return along
 
         return part.leaf(value, pull, push, {})
+
+    # --- Rows, with what features add to them -------------------------------------------------------
+
+    def _gathered(self, part: Part, table: str, index: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Rows (G, B, D) of a table, (G, B, 1) of a table (G, n), of a part that may be one step ahead."""
+        ahead = part.adam if isinstance(part.adam, _Ahead) else None
+        whole = _three((_flat(part).tables if ahead is None else ahead.base).arrays[table])
+        out = np.empty((*index.shape, whole.shape[2]), np.float32)
+        if ahead is None:
+            self.loops.gather(whole, index, out, 0)
+        else:
+            step = ahead.moved_by
+            own = _three(step.arrays[table]), step.marks[table]
+            self.loops.gather_ahead(whole, index, *own, ahead.rate, out)
+        self._add_features(part, part.tables, table, index, out)
+        return out
+
+    def _along(
+        self, part: Part, direction: Tables, table: str, index: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """The change of `_gathered` along a direction."""
+        source = _three(_array(direction[table]))
+        out = np.empty((*index.shape, source.shape[2]), np.float32)
+        self.loops.gather(source, index, out, 0)
+        self._add_features(part, direction, table, index, out)
+        return out
+
+    def _add_features(
+        self,
+        part: Part,
+        tables: Mapping[str, Tensor],
+        table: str,
+        index: NDArray[np.int64],
+        out: NDArray[np.float32],
+        first: int = 0,
+    ) -> None:
+        """Adds to out[..., first:] what features add to a table's rows, given parameters or a direction."""
+        if table in part.features:
+            weights, features = part.features[table]
+            self.loops.add_features(_three(_array(tables[weights])), *features.sparse, index, out, first)
+
+    def _scatter(
+        self,
+        part: Part,
+        slope: NDArray[np.float32],
+        first: int,
+        table: str,
+        index: NDArray[np.int64],
+        gradients: Collected,
+    ) -> None:
+        """Adds a gradient slope[..., first:] of rows of a table to the tables'."""
+        into, marks = gradients.arrays, gradients.marks
+        self.loops.scatter(slope, first, index, _three(into[table]), marks[table])
+        if table in part.features:
+            weights, features = part.features[table]
+            own = _three(into[weights]), marks[weights]
+            self.loops.scatter_features(slope, first, *features.sparse, index, *own)
 
     # --- Other leaves -------------------------------------------------------------------------------
 
@@ -524,30 +574,19 @@ class Numba(Kernels):
     def rows(self, part: Part, table: str, index: Tensor) -> Tensor:
         """See `Kernels.rows`."""
         i = _array(index)
-        if isinstance(part.adam, _Ahead):
-            value = torch.from_numpy(self._gathered_ahead(part, table, i))
-            shape = part.adam.base[table].shape
-        else:
-            tables = _flat(part).tables
-            shape = tables[table].shape
-            whole = _three(tables.arrays[table])
-            value, out = _empty(*i.shape, whole.shape[2])
-            self.loops.gather(whole, i, out, 0)
+        value = torch.from_numpy(self._gathered(part, table, i))
+        base = part.adam.base if isinstance(part.adam, _Ahead) else part.adam.tables
+        shape = base[table].shape
         value = value.view(*index.shape, *shape[2:])
         if not torch.is_grad_enabled():
             return value
 
         def pull(gradient: Tensor, gradients: Tables) -> None:
             assert isinstance(gradients, Collected)
-            self.loops.scatter(
-                _three(_array(gradient)), 0, i, _three(gradients.arrays[table]), gradients.marks[table]
-            )
+            self._scatter(part, _three(_array(gradient)), 0, table, i, gradients)
 
         def push(direction: Tables) -> Tensor:
-            assert isinstance(direction, Collected)
-            source = _three(direction.arrays[table])
-            along, result = _empty(*i.shape, source.shape[2])
-            self.loops.gather(source, i, result, 0)
+            along = torch.from_numpy(self._along(part, direction, table, i))
             return along.view(*index.shape, *shape[2:])
 
         return part.leaf(value, pull, push, {})
@@ -599,6 +638,8 @@ class Numba(Kernels):
         inputs = np.empty((*u.shape, 2 * d), np.float32)
         self.loops.gather(p, u, inputs, 0)
         self.loops.gather(q, i, inputs, d)
+        self._add_features(model, model.tables, "users", u, inputs)
+        self._add_features(model, model.tables, "items", i, inputs, d)
         value, run = self._network(network, inputs)
         if not torch.is_grad_enabled():
             return value
@@ -608,13 +649,12 @@ class Numba(Kernels):
             slope = run.slopes(self.loops, gradient)[0]
             below = np.empty_like(inputs)
             self.loops.layer_back(slope, run.weights[0], inputs, False, below)
-            into, marks = gradients.arrays, gradients.marks
-            self.loops.scatter(below, 0, u, into["users"], marks["users"])
-            self.loops.scatter(below, d, i, into["items"], marks["items"])
+            self._scatter(model, below, 0, "users", u, gradients)
+            self._scatter(model, below, d, "items", i, gradients)
 
         def push(direction: Tables) -> Tensor:
-            rows = (_chosen(direction["users"], pairs.users), _chosen(direction["items"], pairs.items))
-            return run.push(torch.cat(rows, -1), None)
+            rows = (self._along(model, direction, name, x) for name, x in (("users", u), ("items", i)))
+            return run.push(torch.cat([torch.from_numpy(each) for each in rows], -1), None)
 
         model.leaf(value, pull, push, {})
         return self._network_leaf(network, value, run)

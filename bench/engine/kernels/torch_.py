@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from bench.engine.adam import Adam, flat_index
+from bench.engine.adam import Adam, Rows, flat_index
 from bench.engine.kernels.base import AnyPart, Kernels
 from bench.metrics import auc
 
@@ -56,36 +56,35 @@ class Torch(Kernels):
     def factorise(self, part: Part, pairs: Pairs) -> Tensor:
         """See `Kernels.factorise`."""
         shape = pairs.users.shape
-        users = flat_index(pairs.users, part.tables["users"].shape[1])
-        items = flat_index(pairs.items, part.tables["items"].shape[1])
-        p = part.tables["users"].flatten(0, 1).index_select(0, users)  # (G * B, D)
-        q = part.tables["items"].flatten(0, 1).index_select(0, items)
+        chosen = {
+            name: _Rows(part, name, index)
+            for name, index in (
+                *(("users", pairs.users), ("items", pairs.items)),
+                *(("user_bias", pairs.users), ("item_bias", pairs.items)),
+            )
+        }
+        p, q = (chosen[name].of(part.tables) for name in ("users", "items"))  # (G * B, D)
 
         def biases(tables: Tables) -> Tensor:
-            both = tables["user_bias"].flatten().index_select(0, users)
-            both += tables["item_bias"].flatten().index_select(0, items)
+            both = chosen["user_bias"].of(tables)
+            both += chosen["item_bias"].of(tables)
             return both.view(shape) + tables["bias"]
 
         def pull(gradient: Tensor, gradients: Tables) -> None:
             column = gradient.reshape(-1, 1)
-            gradients["users"].flatten(0, 1).index_add_(0, users, q * column)
-            gradients["items"].flatten(0, 1).index_add_(0, items, p * column)
-            gradients["user_bias"].flatten().index_add_(0, users, column.squeeze(-1))
-            gradients["item_bias"].flatten().index_add_(0, items, column.squeeze(-1))
+            chosen["users"].add(q * column, gradients)
+            chosen["items"].add(p * column, gradients)
+            chosen["user_bias"].add(column.squeeze(-1), gradients)
+            chosen["item_bias"].add(column.squeeze(-1), gradients)
             gradients["bias"] += gradient.sum(-1, keepdim=True)
 
         def push(direction: Tables) -> Tensor:
-            dp = direction["users"].flatten(0, 1).index_select(0, users)
-            dq = direction["items"].flatten(0, 1).index_select(0, items)
+            dp, dq = (chosen[name].of(direction) for name in ("users", "items"))
             return (dp * q + p * dq).sum(-1).view(shape) + biases(direction)
 
-        rows = {
-            "users": (users, p.shape[-1]),
-            "items": (items, q.shape[-1]),
-            "user_bias": (users, 1),
-            "item_bias": (items, 1),
-            "bias": None,
-        }
+        rows: dict[str, Rows | None] = {"bias": None}
+        for each in chosen.values():
+            rows.update(each.noted)
         return part.leaf((p * q).sum(-1).view(shape) + biases(part.tables), pull, push, rows)
 
     def heads(self, part: Part, pairs: Pairs) -> Tensor:
@@ -137,17 +136,16 @@ class Torch(Kernels):
 
     def rows(self, part: Part, table: str, index: Tensor) -> Tensor:
         """See `Kernels.rows`."""
-        flat = flat_index(index, part.tables[table].shape[1])
+        chosen = _Rows(part, table, index)
 
         def push(tables: Tables) -> Tensor:
-            chosen = tables[table].flatten(0, 1).index_select(0, flat)
-            return chosen.view(*index.shape, *chosen.shape[1:])
+            rows = chosen.of(tables)
+            return rows.view(*index.shape, *rows.shape[1:])
 
         def pull(gradient: Tensor, gradients: Tables) -> None:
-            gradients[table].flatten(0, 1).index_add_(0, flat, gradient.flatten(0, 1))
+            chosen.add(gradient.flatten(0, 1), gradients)
 
-        width = part.tables[table][0, 0].numel()
-        return part.leaf(push(part.tables), pull, push, {table: (flat, width)})
+        return part.leaf(push(part.tables), pull, push, chosen.noted)
 
     def row_sums(self, part: Part, index: Mapping[str, Tensor]) -> Tensor:
         """See `Kernels.row_sums`."""
@@ -172,3 +170,40 @@ class Torch(Kernels):
         """See `Kernels.areas`."""
         halves = [auc(scores[:, half::2], labels[:, half::2]) for half in (0, 1)]
         return auc(scores, labels), torch.stack(halves, -1)
+
+
+class _Rows:
+    """Rows of a part's table at index (G, B), with what side features add to them.
+
+    noted: what a leaf of them adds to (see `Leaf.rows`).
+    """
+
+    def __init__(self, part: Part, table: str, index: Tensor) -> None:
+        whole = part.tables[table]
+        self.table, self.shape = table, index.shape
+        self.flat = flat_index(index, whole.shape[1])
+        self.noted: dict[str, Rows | None] = {table: (self.flat, whole[0, 0].numel())}
+        self.weights = ""
+        if table in part.features:
+            self.weights, features = part.features[table]
+            self.features = features.matrix[index]  # (G, B, K)
+            self.noted[self.weights] = None
+
+    def of(self, tables: Tables) -> Tensor:
+        """(G * B, ...), of parameters or of a direction."""
+        rows = tables[self.table].flatten(0, 1).index_select(0, self.flat)
+        if self.weights:
+            added = self.features @ _matrices(tables[self.weights])
+            rows = rows + added.view(rows.shape)
+        return rows
+
+    def add(self, slope: Tensor, gradients: Tables) -> None:
+        """Adds the gradient (G * B, ...) of these rows to the tables'."""
+        gradients[self.table].flatten(0, 1).index_add_(0, self.flat, slope)
+        if self.weights:
+            _matrices(gradients[self.weights]).add_(self.features.mT @ slope.reshape(*self.shape, -1))
+
+
+def _matrices(table: Tensor) -> Tensor:
+    """(G, K) as (G, K, 1); (G, K, D) as it is."""
+    return table if table.ndim > 2 else table.unsqueeze(-1)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from bench import cell as cells
 from bench import compose
 from bench.cell import Cell, selection
 from bench.cell.splits import Seeds
 from bench.conventions import NO_POSITIVE
+from bench.data.ratings import SideFeatures
+from bench.engine.members import Member
 from bench.errors import BenchError
 from bench.records import fingerprint, store
 from bench.records.record import Record
@@ -35,6 +39,38 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
     return cells.train_and_store(
         prepared("method=ips", "~method.grid.propensity"), tmp_path_factory.mktemp("runs")
     )
+
+
+def test_only_cells_that_read_side_features_depend_on_them() -> None:
+    compose.register()
+    config = compose.composed([*TINY, "method=mf"])
+    known = SideFeatures(np.ones((50, 2), np.float32), None, "of the features")
+    without = cells.load_ratings(config)
+    found = replace(without, features=lambda: known)
+    assert cells.prepare(config, found).identity == cells.prepare(config, without).identity
+    for word in ("method.backbone=features", "grid.backbone=[mf,features]"):
+        reading = cells.prepare(compose.composed([*TINY, "method=mf", word]), found)
+        assert reading.identity.data == f"{without.checksum} of the features"
+        other = replace(without, features=lambda: replace(known, checksum="of others"))
+        assert cells.prepare(compose.composed([*TINY, "method=mf", word]), other).digest != reading.digest
+        with pytest.raises(BenchError, match="the data set 'synthetic' has none"):
+            cells.prepare(compose.composed([*TINY, "method=mf", word]), without)
+
+
+def test_side_features_reach_the_members_that_read_them() -> None:
+    compose.register()
+    config = compose.composed([*TINY, "method=mf", "grid.backbone=[mf,features]"])
+    known = SideFeatures(np.ones((50, 2), np.float32), None, "of the features")
+    cell = cells.prepare(config, replace(cells.load_ratings(config), features=lambda: known))
+    seeds = Seeds.of(cell, torch.device("cpu"), torch.float64)
+    for point in cell.points:
+        training, _ = seeds.of_members([Member(0, 1, point)])
+        assert training.item_features is None
+        if point.backbone == "mf":
+            assert training.user_features is None
+        else:
+            assert training.user_features is not None
+            assert training.user_features.matrix.dtype == torch.float64
 
 
 def test_the_points_are_the_product_of_the_grid() -> None:

@@ -11,8 +11,13 @@ import numpy as np
 import pytest
 
 from bench.data import Ratings, coat
-from bench.errors import MissingData
+from bench.data.ratings import side_features
+from bench.errors import BenchError, MissingData
 
+FEATURES = {
+    "user_features.ascii": "1 0\n0 1\n",
+    "item_features.ascii": "1 0 0 1\n1 0 1 0\n0 1 0 0\n",
+}
 FILES = {"train.ascii": "0 5 1\n2 0 0\n", "test.ascii": "0 0 4\n3 0 0\n"}
 
 
@@ -23,7 +28,19 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         replace(file, rated=rated, sha256="")
         for file, rated in ((coat.MANIFEST.train, 3), (coat.MANIFEST.test, 2))
     )
-    small = replace(coat.MANIFEST, n_users=2, n_items=3, train=train, test=test)
+    of_users, of_items = (
+        replace(file, columns=columns, sha256="")
+        for file, columns in ((coat.MANIFEST.user_features, 2), (coat.MANIFEST.item_features, 4))
+    )
+    small = replace(
+        coat.MANIFEST,
+        n_users=2,
+        n_items=3,
+        train=train,
+        test=test,
+        user_features=of_users,
+        item_features=of_items,
+    )
     monkeypatch.setattr(coat, "MANIFEST", small)
     (tmp_path / "coat").mkdir()
     for name, text in FILES.items():
@@ -139,3 +156,62 @@ def test_absent_files_say_where_to_get_them(root: Path) -> None:
         load(root)
     with pytest.raises(MissingData, match=r"train\.ascii and test\.ascii are missing under"):
         load(root / "elsewhere")
+
+
+# --- Side features ----------------------------------------------------------------------------------
+
+
+def write_features(root: Path, **texts: str) -> None:
+    (root / "coat" / "user_item_features").mkdir()
+    for name, text in FEATURES.items():
+        key = name.partition("_")[0]
+        (root / "coat" / "user_item_features" / name).write_text(texts.get(key, text))
+
+
+def test_the_features_of_the_release(real: Callable[..., Ratings]) -> None:
+    found = side_features(real("coat"))
+    assert found.users is not None and found.items is not None
+    assert (found.users.shape, found.items.shape) == ((290, 14), (300, 33))
+    # Sex, age, location and interest; sex, type, colour and whether on the front page: one of each.
+    assert (found.users.sum(1) == 4).all() and (found.items.sum(1) == 4).all()
+
+
+def test_features_are_rows_of_users_and_items(root: Path) -> None:
+    write_features(root)
+    found = side_features(load(root))
+    assert found.users is not None and found.items is not None
+    assert found.users.tolist() == [[1, 0], [0, 1]]
+    assert found.items.tolist() == [[1, 0, 0, 1], [1, 0, 1, 0], [0, 1, 0, 0]]
+
+
+def test_ratings_are_the_same_without_the_files_of_features(root: Path) -> None:
+    without = load(root)
+    with pytest.raises(
+        MissingData, match=r"user_features.ascii and user_item_features/item_features.ascii are missing"
+    ):
+        side_features(without)
+    write_features(root)
+    assert load(root).checksum == without.checksum
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 0\n0 2\n", r"line 2: expected 2 features of 0 or 1 separated by spaces, found '0 2'"),
+        ("1 0\n0 1\n1 0\n", "expected 2 rows of users, found 3"),
+    ],
+)
+def test_other_features_are_refused(root: Path, text: str, message: str) -> None:
+    write_features(root, user=text)
+    with pytest.raises(BenchError, match=message):
+        side_features(load(root))
+
+
+def test_features_that_are_not_the_releases_are_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_features(root)
+    whole = coat.MANIFEST
+    monkeypatch.setattr(
+        coat, "MANIFEST", replace(whole, user_features=replace(whole.user_features, sha256="0" * 64))
+    )
+    with pytest.raises(BenchError, match=r"user_features.ascii is not the file of the release"):
+        side_features(load(root))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 
 from bench.data import Interactions, Ratings, kuairec
-from bench.errors import MissingData
+from bench.data.ratings import side_features
+from bench.errors import BenchError, MissingData
 
 USERS, VIDEOS = [10, 20, 30], [100, 200, 300, 400]
 POSITIVE = {(10, 100), (10, 300), (20, 200), (30, 400)}
@@ -325,3 +327,45 @@ def test_selection_is_uniform_boosted_or_by_the_users_own_taste() -> None:
     own = drawn(4000, 3, 0)
     shares = np.bincount(users[own], labels[own], 200) / np.maximum(np.bincount(users[own], minlength=200), 1)
     assert np.nanstd(shares) > 0.3  # some users show what they like, others what they do not
+
+
+# --- Side features ----------------------------------------------------------------------------------
+
+
+def test_the_releases_categories(real: Callable[..., Ratings]) -> None:
+    found = side_features(real("kuairec", source="labels", threshold=2))
+    assert found.users is None and found.items is not None
+    assert found.items.shape == (3327, 31)
+    assert (found.items.sum(1) >= 1).all() and (found.items.sum(1) <= 4).all()
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_categories_are_those_of_the_videos(tmp_path: Path, source: str) -> None:
+    write(tmp_path, *SOURCES[source])
+    place = tmp_path / "kuairec" / "gcdr"
+    place.mkdir()
+    (place / "item_categories.txt").write_text("7\t3\n100\t30\n400\t0\n300\t2|5\n200\t1\n")
+    found = side_features(load(tmp_path, source=source)).items
+    assert found is not None
+    assert [np.flatnonzero(row).tolist() for row in found] == [[30], [1], [2, 5], [0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("100\t1\n200 3\n", "line 2: expected a video_id, a tab and its categories separated by |, found"),
+        ("100\t31\n", "line 1: expected categories of 0 to 30, found 31"),
+        ("100\t1\n200\t1\n300\t1\n", "has no categories of video 400"),
+    ],
+)
+def test_other_categories_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    write(tmp_path, *SOURCES["split"])
+    (tmp_path / "kuairec" / "item_categories.txt").write_text(text)
+    with pytest.raises(BenchError, match=re.escape(message)):
+        side_features(load(tmp_path))
+
+
+def test_absent_categories_are_missing_data(tmp_path: Path) -> None:
+    write(tmp_path, *SOURCES["split"])
+    with pytest.raises(MissingData, match=r"^item_categories.txt is missing under .*: put the file"):
+        side_features(load(tmp_path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from bench.cell import identity
 from bench.config import EngineConfig
 from bench.engine import kernels
 from bench.engine.bilevel import hypergradient
+from bench.engine.features import Features, Links
 from bench.engine.part import Part, minimise, slopes
 from bench.engine.sampling import Pairs, Sampler, TrainingData
 from bench.errors import BenchError
@@ -37,9 +39,13 @@ def generator(seed: int) -> torch.Generator:
 
 
 def twins(
-    shapes: dict[str, tuple[int, ...]], seed: int = 0, decoupled: bool = False, kind: type[Part] = Part
+    shapes: dict[str, tuple[int, ...]],
+    seed: int = 0,
+    decoupled: bool = False,
+    kind: type[Part] = Part,
+    features: bool = False,
 ) -> tuple[Part, Part]:
-    """The same part for the reference in float64 and for Numba."""
+    """The same part for the reference in float64 and for Numba. features: see `linked`."""
     source = generator(seed)
     tables = {name: torch.randn(shape, generator=source) for name, shape in shapes.items()}
     g = next(iter(shapes.values()))[0]
@@ -49,8 +55,25 @@ def twins(
     for each, dtype in ((TORCH, F64), (NUMBA, F32)):
         with kernels.using(each):
             own = {name: table.to(dtype) for name, table in tables.items()}
-            made.append(kind(own, rates.to(dtype), decays.to(dtype), decoupled))
+            links = linked(dtype) if features else {}
+            made.append(kind(own, rates.to(dtype), decays.to(dtype), decoupled, links))
     return made[0], made[1]
+
+
+def some_features(n: int, number: int, dtype: torch.dtype, seed: int) -> Features:
+    """(n, number), mostly 0, one row all 0."""
+    matrix = torch.randint(-2, 3, (n, number), generator=generator(seed)).clamp_min(0).to(dtype) / 2
+    matrix[n // 2] = 0
+    return Features(matrix)
+
+
+def linked(dtype: torch.dtype) -> Links:
+    """Features of the users and items of `factors`."""
+    users, items = some_features(7, 3, dtype, 11), some_features(5, 4, dtype, 12)
+    return {
+        **{"users": ("user_weights", users), "user_bias": ("user_slopes", users)},
+        **{"items": ("item_weights", items), "item_bias": ("item_slopes", items)},
+    }
 
 
 def pairs(g: int, n_users: int, n_items: int, size: int, seed: int = 1) -> Pairs:
@@ -82,17 +105,24 @@ def check_leaves(reference: Part, compiled: Part, seed: int = 2) -> None:
             )
 
 
-def factors(g: int, d: int, n_users: int = 7, n_items: int = 5) -> dict[str, tuple[int, ...]]:
-    return {
+def factors(
+    g: int, d: int, n_users: int = 7, n_items: int = 5, features: bool = False
+) -> dict[str, tuple[int, ...]]:
+    own: dict[str, tuple[int, ...]] = {
         **{"users": (g, n_users, d), "items": (g, n_items, d)},
         **{"user_bias": (g, n_users), "item_bias": (g, n_items), "bias": (g, 1)},
     }
+    weights: dict[str, tuple[int, ...]] = {
+        **{"user_weights": (g, 3, d), "item_weights": (g, 4, d)},
+        **{"user_slopes": (g, 3), "item_slopes": (g, 4)},
+    }
+    return {**own, **weights} if features else own
 
 
 @few
-@given(g=st.integers(1, 4), d=widths, size=st.integers(1, 30))
-def test_factorisation(g: int, d: int, size: int) -> None:
-    both = twins(factors(g, d))
+@given(g=st.integers(1, 4), d=widths, size=st.integers(1, 30), features=st.booleans())
+def test_factorisation(g: int, d: int, size: int, features: bool) -> None:
+    both = twins(factors(g, d, features=features), features=features)
     chosen = pairs(g, 7, 5, size)
     for part in both:
         part.kernels.factorise(part, chosen)
@@ -148,18 +178,18 @@ def test_heads(g: int, d: int, t: int, size: int) -> None:
 
 
 @few
-@given(g=st.integers(1, 4), d=widths, size=small)
-def test_rows(g: int, d: int, size: int) -> None:
-    both = twins(factors(g, d))
+@given(g=st.integers(1, 4), d=widths, size=small, features=st.booleans())
+def test_rows(g: int, d: int, size: int, features: bool) -> None:
+    both = twins(factors(g, d, features=features), features=features)
     chosen = pairs(g, 7, 5, size)
     for part in both:
         part.rows("users", chosen.users)
         part.rows("item_bias", chosen.items)
         part.whole("bias")
-        part.kernels.row_sums(
-            part,
-            {"user_bias": chosen.users, "item_bias": chosen.items, "bias": torch.zeros_like(chosen.users)},
-        )
+        sums = {"user_bias": chosen.users, "item_bias": chosen.items}
+        if features:  # no sum is of rows with features
+            sums = {"user_slopes": chosen.users % 3, "item_slopes": chosen.items % 4}
+        part.kernels.row_sums(part, {**sums, "bias": torch.zeros_like(chosen.users)})
     reference, compiled = both
     # The reference has a leaf for each of the three tables of a sum.
     summed = reference.leaves[3:]
@@ -184,11 +214,19 @@ def layers(g: int, sizes: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
 
 
 @few
-@given(g=st.integers(1, 3), d=widths, hidden=widths, out=st.integers(1, 12), size=st.integers(1, 14))
-def test_networks(g: int, d: int, hidden: int, out: int, size: int) -> None:
+@given(
+    g=st.integers(1, 3),
+    d=widths,
+    hidden=widths,
+    out=st.integers(1, 12),
+    size=st.integers(1, 14),
+    features=st.booleans(),
+)
+def test_networks(g: int, d: int, hidden: int, out: int, size: int, features: bool) -> None:
     """One hidden layer, against autograd: on inputs, and on the embeddings of another part."""
     sizes = (2 * d, hidden, out)
-    networks, models = twins(layers(g, sizes), 4), twins(factors(g, d), 5)
+    networks = twins(layers(g, sizes), 4)
+    models = twins(factors(g, d, features=features), 5, features=features)
     chosen = pairs(g, 7, 5, size)
     slope = torch.randn(g, size, out, generator=generator(6))
     found = []
@@ -236,10 +274,16 @@ def test_networks(g: int, d: int, hidden: int, out: int, size: int) -> None:
         rows = torch.cat([users[at, chosen.users], items[at, chosen.items]], -1)
         return torch.relu(rows @ own["weight0"] + own["bias0"]) @ own["weight1"] + own["bias1"]
 
-    both = (models[1].tables["users"].double(), models[1].tables["items"].double())
-    _, along = torch.autograd.functional.jvp(
-        on_rows, both, (direction["users"].double(), direction["items"].double())
-    )
+    def embeddings(tables: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """As they are read: linear in the tables."""
+        found = tables["users"].double(), tables["items"].double()
+        if not features:
+            return found
+        links = (models[0].features[name] for name in ("users", "items"))
+        users, items = (x.matrix @ tables[weights].double() for weights, x in links)
+        return found[0] + users, found[1] + items
+
+    _, along = torch.autograd.functional.jvp(on_rows, embeddings(models[1].tables), embeddings(direction))
     close(pushed, along)
 
 
@@ -407,17 +451,27 @@ def data(dtype: torch.dtype = F32) -> TrainingData:
         unbiased_items=a % 30,
         unbiased_labels=(torch.rand(2, 64, generator=source) < 0.4).to(dtype),
         propensity=torch.full((40, 30), 0.25, dtype=dtype),
+        user_features=some_features(40, 6, dtype, 13),
+        item_features=some_features(30, 9, dtype, 14),
     )
 
 
 def trained(
-    key: str, each: kernels.Kernels, members: list[int], steps: int = 12, by_rows: bool = False
+    key: str,
+    each: kernels.Kernels,
+    members: list[int],
+    steps: int = 12,
+    by_rows: bool = False,
+    backbone: str = "mf",
 ) -> Method:
     """Some of three members after the same number of steps of each phase."""
     kind = methods.get(key)
     of = data(F32 if each.name == "numba" else F64).take(torch.tensor(members))
     rates = (0.002, 0.02, 0.01)
-    configs = [kind.Config(batch_size=32, embedding_size=11, learning_rate=rates[m]) for m in members]
+    configs = [
+        kind.Config(batch_size=32, embedding_size=11, learning_rate=rates[m], backbone=backbone)
+        for m in members
+    ]
     with kernels.using(each):
         method = kind(configs, [(0, 1, 0)[m] for m in members], of)
     for part in method.parts.values():
@@ -438,15 +492,16 @@ def trained(
 TRAINED = [key for key in methods.names() if methods.get(key).trained]
 
 
+@pytest.mark.parametrize("backbone", ["mf", "features"])
 @pytest.mark.parametrize(
     ("key", "by_rows"),
     [*((key, False) for key in TRAINED), *((key, True) for key in ("mf", "escm2_dr", "ltd", "res_dr"))],
 )
-def test_a_method_scores_as_with_the_reference(key: str, by_rows: bool) -> None:
+def test_a_method_scores_as_with_the_reference(key: str, by_rows: bool, backbone: str) -> None:
     """Adam divides by gradients that may be all rounding, so scores are compared, and not parameters."""
     found = []
     for each in (TORCH, NUMBA):
-        method = trained(key, each, [0, 1, 2], by_rows=by_rows)
+        method = trained(key, each, [0, 1, 2], by_rows=by_rows, backbone=backbone)
         assert method.kernels is each and all(part.kernels is each for part in method.parts.values())
         everything = torch.arange(40 * 30).expand(3, -1)
         with torch.no_grad():
@@ -456,14 +511,14 @@ def test_a_method_scores_as_with_the_reference(key: str, by_rows: bool) -> None:
     assert found[0].std() > 0.01
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("threads", "backbone"), [(1, "mf"), (2, "mf"), (2, "features")])
 @pytest.mark.parametrize("key", TRAINED)
-def test_neither_neighbours_nor_threads_change_a_bit(key: str, threads: int) -> None:
+def test_neither_neighbours_nor_threads_change_a_bit(key: str, threads: int, backbone: str) -> None:
     """Batches are of 32 and 64: torch's sigmoid rounds the last few numbers of a tensor otherwise."""
     each = kernels.make("numba", threads)
-    together = trained(key, each, [0, 1, 2], 4)
+    together = trained(key, each, [0, 1, 2], 4, backbone=backbone)
     for members in ([1], [2, 0]):
-        alone = trained(key, NUMBA, members, 4)
+        alone = trained(key, NUMBA, members, 4, backbone=backbone)
         for name, part in alone.parts.items():
             for table, values in part.tables.items():
                 assert torch.equal(values, together.parts[name].tables[table][members]), (name, table)
