@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import math
 import operator
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,8 @@ from typing import Any
 from bench.config import StageConfig
 from bench.errors import BenchError
 from bench.seeds import stream_seed
+
+_MOST_POINTS = 1_000_000  # of a stage's product, which is gone through even where a few are drawn
 
 Values = tuple[Any, ...]  # one value for each of a plan's fields: a point
 Lists = Mapping[str, list[Any]]  # field → values
@@ -125,6 +128,10 @@ def plan(
         for name in ("around", "points", "seeds"):
             if getattr(config, name) < 0:
                 raise BenchError(f"sweep.stages: {name} of stage '{config.name}' must not be negative.")
+            if getattr(config, name) > _MOST_POINTS:
+                raise BenchError(
+                    f"sweep.stages: {name} of stage '{config.name}' must be at most {_MOST_POINTS:,}."
+                )
         merged, instead = (
             _merged(config.name, names, lists, given) for names in (config.lists, config.instead)
         )
@@ -141,6 +148,13 @@ def plan(
             )
         swept = {name for stage in resolved for name in stage.lists}
         resolved[0].lists.update({name: list(given[name]) for name in given if name not in swept})
+    for stage in resolved:
+        size = math.prod(min(len(each), 3) if stage.near else len(each) for each in stage.lists.values())
+        if size > _MOST_POINTS:
+            raise BenchError(
+                f"sweep.stages: the lists of stage '{stage.name}' have {size:,} points, of which at most "
+                f"{_MOST_POINTS:,} can be gone through: shorten a list, or sweep fields in several stages."
+            )
     # A row without parameters of its own has nothing to do in a stage of such parameters.
     resolved = [stage for stage in resolved if stage.lists or stage.around]
     fields = tuple(dict.fromkeys(name for stage in resolved for name in stage.lists))

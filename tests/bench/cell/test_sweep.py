@@ -211,11 +211,21 @@ def test_a_list_of_the_command_line_replaces_the_files() -> None:
         (StageConfig(name="one", lists=["third"]), "names the list 'third'"),
         (StageConfig(name="one", lists=["first"], around=2), "is the first stage"),
         (StageConfig(name="one", lists=["first"], points=-1), "must not be negative"),
+        (
+            StageConfig(name="one", lists=["first"], points=10**9),
+            "must be at most 1,000,000",
+        ),
     ],
 )
 def test_a_plan_that_cannot_be_meant_is_refused(stage: StageConfig, said: str) -> None:
     with pytest.raises(BenchError, match=said):
         plan([stage], first=A)
+
+
+def test_a_product_that_nobody_can_go_through_is_refused() -> None:
+    wide = {f"f{number}": list(range(10)) for number in range(7)}
+    with pytest.raises(BenchError, match="lists of stage 'one' have 10,000,000 points"):
+        plan([StageConfig(name="one", lists=["first"])], first=wide)
 
 
 # --- Running ----------------------------------------------------------------------------------------
