@@ -21,9 +21,9 @@ Differences from the paper:
 2. ψ and ξ do not see E itself: minimising E in p̃ just raises p̃.
 3. L_con's gap is a running mean (momentum .9), with gradient 2 · sg(gap) · ∂E of the batch.
 4. The residual's last layer starts at 0, so training starts as IPS with the nominal propensity.
-5. ψ is trained alone first, until its held-out fit stops rising. Then it goes on learning along with the
-   rest, as in the paper, but at a rate of its own, `propensity_main_rate`: nothing watches its fit then, and
-   at the first phase's rate it over-fits, which that phase stops for. At 0 it stays as that phase found it.
+5. ψ is trained alone first, until its held-out fit stops rising, and then along with the rest, as in the
+   paper. Nothing watches its fit then, so its rate, `propensity_main_rate`, may be another: at 0 it stays as
+   the first phase found it. The default is one rate throughout, and a decay under which ψ holds its fit.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ResIPS(PropensityMethod):
         beta: float = field(default=0.01, metadata=at_least(0))  # β, of the unbiased ratings' own loss
         gamma: float = field(default=1e-3, metadata=at_least(0))  # γ, of the consistency with them
         # Learning rate of the nominal propensity from the second phase on.
-        propensity_main_rate: float = field(default=1e-3, metadata=at_least(0))
+        propensity_main_rate: float = field(default=0.01, metadata=at_least(0))
 
     def build(self) -> None:
         """Prediction, nominal propensity and its residual."""

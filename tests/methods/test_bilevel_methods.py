@@ -98,7 +98,7 @@ def test_ltd_hypergradients_are_the_unrolled_ones(
     base: str, loss: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Without a learning rate the residual model stays as the test reads it.
-    method = built("ltd", base=base, loss=loss, inner_rate=ETA, imputation_learning_rate=1e-300)
+    method = built("ltd", base=base, loss=loss, inner_rate=ETA, imputation_learning_rate=1e-30)
     whole = Whole(method)
     observed, everything = whole.observed(), whole.everywhere()
     theta, phi = free(method.prediction), free(method.propensity)
@@ -253,7 +253,7 @@ def test_ltd_ips_is_ltd_on_the_ips_loss() -> None:
 
 
 def test_ltd_imputes_the_label_that_a_says_is_missing() -> None:
-    method = built("ltd", imputation_learning_rate=0.05, imputation_weight_decay=0.0, learning_rate=1e-300)
+    method = built("ltd", imputation_learning_rate=0.05, imputation_weight_decay=0.0, learning_rate=1e-9)
     unbiased = all_unbiased(method)
     residual = unbiased.labels - torch.sigmoid(method.prediction.fixed(unbiased))
     before = (method.imputation.fixed(unbiased) - residual).square().mean()

@@ -22,7 +22,7 @@ def method_of(**fields: Any) -> Any:
 
 
 def test_it_starts_at_the_density() -> None:
-    method = method_of(init_scale=1e-9)
+    method = method_of(init_scale=1e-6)
     p = torch.sigmoid(method.propensity.fixed(all_pairs(method)))
     assert_close(p, torch.full_like(p, 14 / 30), rtol=1e-6, atol=0)
 
