@@ -12,9 +12,9 @@ from bench.engine.memory import GIB
 from bench.engine.method import MethodConfig, is_stacked
 from bench.errors import BenchError
 
-# Members' states beyond this are trained one after the other on a CPU: a group that does not fit into
-# the cache is slower per member than its members alone (measured by `make speed`).
-_CPU_GROUP_BYTES = 64 * 2**20
+# Members' memory beyond this is trained one after the other on a CPU: a group whose states do not fit into
+# the cache is slower per member than its members alone. Half may be draws, which members of one seed share.
+_CPU_GROUP_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def groups(
     device: torch.device,
     least: Callable[[MethodConfig], int] | None = None,
 ) -> list[list[Member]]:
-    """Divides members into stacks.
+    """Divides members into stacks; those of one seed come together where one shape needs several.
 
     Args:
         bytes_of: memory that one member of the shape of the given one needs; it may build the member.
@@ -57,6 +57,8 @@ def groups(
         room = budget if device.type != "cpu" else min(budget, max(_CPU_GROUP_BYTES, need))
         n_stacks = -(-len(alike) // (room // need))
         size = -(-len(alike) // n_stacks)
+        if n_stacks > 1:  # members of one seed have the same draws, which are made once for a stack
+            alike = sorted(alike, key=lambda member: member.seed)
         stacks += [alike[start : start + size] for start in range(0, len(alike), size)]
     return stacks
 

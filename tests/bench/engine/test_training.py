@@ -309,6 +309,8 @@ def test_groups_share_shapes_and_fit_the_budget() -> None:
     for stack in found:
         assert len({m.config.embedding_size for m in stack}) == 1
         assert sum(10 * m.config.embedding_size for m in stack) <= 170
+    # Of ten members of size 4 in three stacks, those of one seed stand together: their draws are made once.
+    assert [[m.seed for m in stack] for stack in found[:3]] == [[0, 0, 1, 1], [2, 2, 3, 3], [4, 4]]
     with pytest.raises(BenchError, match=r"One member .*embedding size 8"):
         groups(members, lambda member: 10 * member.config.embedding_size, 70, torch.device("cpu"))
 
