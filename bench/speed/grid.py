@@ -81,7 +81,8 @@ def grid_times(n_seeds: int) -> list[list[str]]:
 def _cell(n_seeds: int) -> Cell:
     compose.register()
     for dataset in ("coat", "synthetic"):
-        words = [f"dataset={dataset}", "method=mf", "sweep=paper", f"seeds={n_seeds}", "engine.device=cpu"]
+        words = [f"dataset={dataset}", "method=mf", f"seeds={n_seeds}", "engine.device=cpu"]
+        words.append("sweep.stages=[{name:shared,lists:[shared_grid]}]")
         words.append(f"data_dir={os.environ.get('BENCH_DATA') or 'data'}")
         config = compose.composed(words)
         try:

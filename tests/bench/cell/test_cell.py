@@ -85,7 +85,9 @@ def test_later_lists_replace_earlier_ones() -> None:
     assert prepared("method=eib").plan.stages[0].lists["learning_rate"] == [0.01, 0.1]
     assert len(prepared("method=eib").points) == 2 * 1 * 5
     assert len(prepared("method=eib", "grid.missing_weight=[0.5]").points) == 2
-    assert len(prepared("sweep=paper", "method=mf").points) == 2 * 4 * 5  # two rates instead of four
+    rates, shared, *_ = prepared("sweep=paper", "method=mf").plan.stages
+    assert rates.lists == {"learning_rate": [0.01, 0.1], "weight_decay": [0.0]}
+    assert shared.lists["learning_rate"] == [0.01, 0.1]
 
 
 @pytest.mark.parametrize(

@@ -352,7 +352,10 @@ def test_a_multirun_looks_ahead_only_where_a_sweep_has_stages(
     stages = "sweep.stages=[{name:a,lists:[quick_grid]},{name:b,around:1,seeds:2}]"
     status, out, _ = bench("-m", *TINY, "method=mf,ips", stages)
     assert status == 0 and len(ahead) == 2
-    assert out.startswith("2 cells, ") and "1 of 2: mf on synthetic, protocol table: a 1 × 1 seed" in out
+    assert (
+        out.startswith("2 cells, ")
+        and "1 of 2: mf on synthetic, protocol table: sweep=default: a 1 × 1 seed" in out
+    )
 
 
 def test_a_multirun_goes_on_past_a_bug(bench: Bench, tmp_path: Path) -> None:
