@@ -96,8 +96,8 @@ report: env ## write one's own table and its page, results/table1/index.html, fr
 	$(RUN) -m bench.table $(ARGS)
 	$(RUN) -m bench.report $(ARGS)
 
-publish: env ## for maintainers: results/published from the records, where nothing vanishes (FORCE=1: even then)
-	$(RUN) -m bench.gate.publish $(if $(FORCE),--force) $(ARGS)
+publish: env ## for maintainers: results/published from the records, where nothing vanishes (FORCE=1: even then; KEEP=1: what has no record stays)
+	$(RUN) -m bench.gate.publish $(if $(FORCE),--force) $(if $(KEEP),--keep) $(ARGS)
 	$(RUN) -m bench.study.report
 	$(RUN) -m bench.study.readme
 

@@ -353,7 +353,12 @@ def _tell(text: str) -> None:
 # --- Command line -------------------------------------------------------------------------------------
 
 
-def _chosen(given: str, known: Sequence[str], what: str) -> tuple[str, ...]:
+def chosen_names(given: str, known: Sequence[str], what: str) -> tuple[str, ...]:
+    """Names of a command line, separated by commas, in the order of those that are known; all for "".
+
+    Raises:
+        BenchError: one is not known.
+    """
     if not given:
         return tuple(known)
     names = given.split(",")
@@ -424,9 +429,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         compose.register(given.overrides)
         datasets = [*DATASETS, *sorted(set(data.names()) - set(DATASETS))]
         plan = TablePlan(
-            protocols=_chosen(given.protocols, PROTOCOLS, "protocol"),
-            datasets=_chosen(given.datasets, datasets, "data set"),
-            rows=_chosen(given.methods, methods.names(), "method"),
+            protocols=chosen_names(given.protocols, PROTOCOLS, "protocol"),
+            datasets=chosen_names(given.datasets, datasets, "data set"),
+            rows=chosen_names(given.methods, methods.names(), "method"),
             overrides=tuple(given.overrides),
             deadline=math.inf if given.minutes is None else time.time() + 60 * given.minutes,
         )

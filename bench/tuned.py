@@ -119,7 +119,8 @@ def configuration(record: Record) -> str:
         f"#   {_command(record)}",
         *(f"# {sentence}" for sentence in gaps(record)),
         "# and written by `python -m bench.tuned`.",
-        "sweep: {name: none, stages: []}",
+        # The plan's name goes into the records of the final runs: it tells a table's editions apart.
+        f"sweep: {{name: {record.sweep or 'none'}, stages: []}}",
         f"tuned_points: {len(record.tried)}",
         "method:",
         *(f"  {name}: {value_text(value)}" for name, value in fields.items()),

@@ -1,20 +1,29 @@
-"""The published table anew, for maintainers: `python -m bench.gate.publish [--force]` (`make publish`).
+"""The published table anew, for maintainers: `python -m bench.gate.publish` (`make publish`).
 
 Takes every cell of the tuned configurations from `results/runs`, makes table and page in `build/publish`,
 shows what moves against `results/published` (as `bench.gate --strict` does), and puts them in its place.
 Nothing is trained. Where a published number would vanish, nothing is written unless `--force` says so.
+
+A long edition is published row by row:
+
+    make publish ARGS="--methods mf,ips --datasets coat"   these cells anew, all others stay as published
+    make publish KEEP=1                                    whatever has a record here; all others stay
+
+What stays keeps its record's name, its seeds' values, its commit and its code's fingerprint
+(`provenance.csv`); rows of different editions are tested over the seeds that both have, and the captions say
+which rows are of which plan and commit.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import methods
-from bench import compose, reproduce
+from bench import compose, data, reproduce
 from bench.command.main import main as command
 from bench.errors import BenchError
 from bench.files import write_all
@@ -22,8 +31,8 @@ from bench.gate import tables
 from bench.gate.compare import compare_files
 from bench.gate.tell import as_text
 from bench.report import page_files
-from bench.table import files, load_frame
-from bench.table.manifest import FILE, OWN_FOLDER, PUBLISHED_FOLDER, Listed, TableManifest
+from bench.table import csv_files, files, load_frame
+from bench.table.manifest import FILE, OWN_FOLDER, PUBLISHED_FOLDER, CellKey, Listed, TableManifest
 
 _SCRATCH = Path("build/publish")
 _TABLE, _SEEDS = "table1.csv", "seeds.csv"
@@ -60,7 +69,56 @@ def with_reasons(listing: TableManifest, results: Path) -> TableManifest:
     return replace(listing, cells=cells)
 
 
-def publish(overrides: Sequence[str], scratch: Path, force: bool) -> list[Path]:
+@dataclass(frozen=True, kw_only=True)
+class Selected:
+    """Which cells are published anew: those of some protocols, data sets and rows; () for all of them.
+
+    keep: of these, the cells that have no record here stay as published.
+    """
+
+    protocols: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
+    keep: bool = False
+
+    def __contains__(self, key: CellKey) -> bool:
+        return all(
+            not names or name in names
+            for name, names in zip(key, (self.protocols, self.datasets, self.rows), strict=True)
+        )
+
+
+def beside_published(
+    found: Mapping[CellKey, Listed], published: Mapping[CellKey, Listed], chosen: Selected
+) -> dict[CellKey, Listed]:
+    """The cells of the table: those that were found, and the published ones that stay.
+
+    Args:
+        found: what is here of the chosen cells.
+    """
+    known = {
+        key
+        for key in published
+        if key[0] in reproduce.PROTOCOLS and key[1] in data.names() and key[2] in methods.names()
+    }
+    kept = {key: published[key] for key in published if key in known and key not in chosen}
+    cells = {**kept, **found}
+    if chosen.keep:
+        for key in known & found.keys():
+            if found[key].digest is None and published[key].digest is not None:
+                cells[key] = published[key]
+    orders = reproduce.PROTOCOLS, data.names(), methods.names()
+    return {
+        key: cells[key]
+        for key in sorted(
+            cells, key=lambda key: [list(names).index(n) for n, names in zip(key, orders, strict=True)]
+        )
+    }
+
+
+def publish(
+    overrides: Sequence[str], scratch: Path, force: bool, chosen: Selected = Selected()
+) -> list[Path]:
     """Makes the table, shows what moves, and publishes it.
 
     Returns:
@@ -73,8 +131,13 @@ def publish(overrides: Sequence[str], scratch: Path, force: bool) -> list[Path]:
     compose.register(overrides)
     results = Path(compose.composed(list(overrides)).results)
     folder = results / PUBLISHED_FOLDER
-    rows = filter(reproduce.of_suite, methods.names())
-    plan = reproduce.TablePlan(reproduce.PROTOCOLS, reproduce.DATASETS, tuple(rows), tuple(overrides))
+    rows = tuple(filter(reproduce.of_suite, methods.names()))
+    plan = reproduce.TablePlan(
+        chosen.protocols or reproduce.PROTOCOLS,
+        chosen.datasets or reproduce.DATASETS,
+        chosen.rows or rows,
+        tuple(overrides),
+    )
     found = reproduce.look_up_all(plan, results / "runs")
     if found.failures:
         raise BenchError(found.failures[0])
@@ -83,8 +146,12 @@ def publish(overrides: Sequence[str], scratch: Path, force: bool) -> list[Path]:
             f"No cell of the table has a record in {results / 'runs'}, so there is nothing to publish: train "
             "them by `make table1`."
         )
+    if (folder / FILE).is_file():
+        published = TableManifest.read(folder).cells
+        found = replace(found, cells=beside_published(found.cells, published, chosen))
     listed = with_reasons(reproduce.manifest(plan, found), results)
     listed.write(scratch)
+    _copy_files(folder, scratch)
     frame = load_frame(scratch, results / "runs", scratch)
     texts = {**files(frame), **page_files(frame, results, published=True)}
     write_all(scratch, texts)
@@ -99,9 +166,22 @@ def publish(overrides: Sequence[str], scratch: Path, force: bool) -> list[Path]:
             named = ", ".join(lost[:_NAMED]) + (", …" if len(lost) > _NAMED else "")
             raise BenchError(
                 f"Numbers of {len(lost)} published cells would vanish ({named}), so nothing is written: "
-                "train them here by `make table1`, or publish without them by `make publish FORCE=1`."
+                "train them here by `make table1`, keep them as they are by `make publish KEEP=1`, or "
+                "publish without them by `make publish FORCE=1`."
             )
     return [listed.write(folder), *write_all(folder, texts)]
+
+
+def _copy_files(folder: Path, scratch: Path) -> None:
+    """The published table's CSV files, from which the cells without a record are read; none of an old run."""
+    for file in csv_files.ALL:
+        (scratch / file.name).unlink(missing_ok=True)
+        if (folder / file.name).is_file():
+            shutil.copyfile(folder / file.name, scratch / file.name)
+
+
+def _names(given: str, known: Sequence[str], what: str) -> tuple[str, ...]:
+    return reproduce.chosen_names(given, known, what) if given else ()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -110,11 +190,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m bench.gate.publish", description="Publishes the table of the records that are here."
     )
     parser.add_argument("--force", action="store_true", help="even where a published number vanishes")
+    parser.add_argument("--keep", action="store_true", help="what has no record here stays as published")
+    parser.add_argument("--protocols", default="", help="publish these anew alone")
+    parser.add_argument("--datasets", default="", help="publish these anew alone")
+    parser.add_argument("--methods", default="", help="publish these rows anew alone")
     parser.add_argument("--scratch", type=Path, default=_SCRATCH, metavar="DIR")
     parser.add_argument("overrides", nargs="*", help="of the configuration: results=DIR data_dir=DIR")
 
     def work(given: argparse.Namespace) -> None:
-        for file in publish(given.overrides, given.scratch, given.force):
+        rows = tuple(filter(reproduce.of_suite, methods.names()))
+        chosen = Selected(
+            protocols=_names(given.protocols, reproduce.PROTOCOLS, "protocol"),
+            datasets=_names(given.datasets, reproduce.DATASETS, "data set"),
+            rows=_names(given.methods, rows, "row of the suite"),
+            keep=given.keep,
+        )
+        for file in publish(given.overrides, given.scratch, given.force, chosen):
             print(file)
 
     return command(parser, work, arguments)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -321,6 +321,30 @@ def _fixed(value: float, digits: int) -> str:
 
 def _number(text: str) -> float:
     return float(text) if text else math.nan
+
+
+def plans_in_words(sweeps: Mapping[str, Points]) -> str:
+    """The same of sweeps by several plans, as in a table of two editions: with the rows that each tuned.
+
+    Args:
+        sweeps: title of a row → its sweep.
+    """
+    plans: list[tuple[set[str], dict[str, Points]]] = []
+    # A row without parameters of its own lacks their stage: it belongs to those that have it.
+    for title, points in sorted(sweeps.items(), key=lambda item: -len(item[1].stages())):
+        stages = set(points.stages())
+        rows = next((rows for known, rows in plans if stages <= known), None)
+        if rows is None:
+            rows = {}
+            plans.append((stages, rows))
+        rows[title] = points
+    if len(plans) == 1:
+        return stages_in_words(list(sweeps.values()))
+    plans.sort(key=lambda plan: len(plan[1]))
+    return " | ".join(
+        f"{', '.join(title for title in sweeps if title in rows)}: {stages_in_words(list(rows.values()))}"
+        for _, rows in plans
+    )
 
 
 def stages_in_words(sweeps: Sequence[Points]) -> str:

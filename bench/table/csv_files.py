@@ -268,6 +268,9 @@ COLUMNS_FILE = CsvFile("columns.csv", ColumnEntry)
 COMPARISONS_FILE = CsvFile("comparisons.csv", ComparisonEntry)
 USERS_FILE = CsvFile("users.csv", UserEntry)
 PROVENANCE_FILE = CsvFile("provenance.csv", ProvenanceEntry)
+ALL: tuple[CsvFile[Any], ...] = (
+    *(TABLE_FILE, SEEDS_FILE, TUNING_FILE, COLUMNS_FILE, COMPARISONS_FILE, USERS_FILE, PROVENANCE_FILE),
+)
 
 
 # --- From lines and comparisons -----------------------------------------------------------------------

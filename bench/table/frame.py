@@ -46,10 +46,20 @@ PaperNumbers = dict[tuple[str, str, str], str]  # method, data set, metric as "a
 
 @dataclass(frozen=True)
 class Repeated:
-    """A line that was trained here, beside what is published for it."""
+    """A line that was trained here, beside what is published for it.
+
+    earlier_code: the published cell was trained by other code than the line's. Where that is not known, as of
+    cells that were published before the code's fingerprint was kept, it was, if its record is another one.
+    """
 
     line: Line
     published: ValuesBySeed
+    earlier_code: bool = False
+
+    @property
+    def cell_key(self) -> CellKey:
+        """Of the line's cell."""
+        return self.line.protocol, self.line.dataset.dataset, self.line.row.method
 
     @property
     def mean(self) -> float:
@@ -179,7 +189,8 @@ def load_frame(
         for protocol in manifest.protocols:
             for dataset in manifest.datasets:
                 swept = points.read_folder(sweeps / protocol / dataset.dataset)
-                frame.tuning[protocol, dataset.dataset] = points.stages_in_words(list(swept.values()))
+                titled = {frame.title(method): found for method, found in swept.items()}
+                frame.tuning[protocol, dataset.dataset] = points.plans_in_words(titled)
     return frame
 
 
@@ -382,7 +393,9 @@ def _repeated(line: Line, published: CellResult | None) -> Iterator[Repeated]:
     if line.cell.origin == HERE and published is not None and line.no_positive in ("", line.cell.no_positive):
         values = published.values.get((line.metric, line.no_positive), {})
         if values and line.values and _conditions(published) == _conditions(line.cell):
-            yield Repeated(line, values)
+            theirs, mine = (cell.provenance.get("code", "") for cell in (published, line.cell))
+            other = published.digest != line.cell.digest and (theirs != mine or not theirs)
+            yield Repeated(line, values, earlier_code=other)
 
 
 def _measured(cells: Iterable[CellResult]) -> list[MetricKey]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from bench.records.metric import METRICS
 from bench.table.claims import Reproduced, chosen_by
 from bench.table.comparisons import BEST_BASELINE, REFERENCE
+from bench.table.editions import editions
 from bench.table.frame import Frame
 from bench.table.lines import ALPHA, TOLERANCE, CellResult, Line, best_baseline, best_two
 from bench.table.manifest import FAMILIES, Dataset, Row
@@ -88,7 +89,13 @@ class Group:
             f"{self.cell.source.rstrip('.')}. Positive: ≥ {self.cell.threshold:g}. "
             f"Users without a positive test rating {rule}. K = {self.dataset.k}, n = {self.seeds}."
             + (f" Tuned over (points × seeds): {self.tuning}." if self.tuning else "")
+            + (f" {self.editions}" if self.editions else "")
         )
+
+    @property
+    def editions(self) -> str:
+        """Which rows are of which edition (`bench.table.editions`); "" where all are of one."""
+        return editions(list(self.lines.values()))
 
 
 def column_groups(frame: Frame, protocol: str) -> list[Group]:
@@ -190,6 +197,12 @@ def reading(frame: Frame, *, points: bool = True, published: str = "Origin publi
         )
     if frame.mixed:
         items.append(f"{published}: by the suite's authors; the others were trained in this checkout.")
+    earlier = {repeated.cell_key for repeated in frame.both if repeated.earlier_code}
+    if earlier:
+        items.append(
+            f"Of the cells trained in this checkout, {len(earlier)} are published by earlier code: a "
+            "difference from the published number is no failure there."
+        )
     return items
 
 

@@ -16,7 +16,7 @@ from bench.table.layout import Group
 from bench.table.lines import HERE, PUBLISHED, Line
 
 ABSENT = "-"
-DIFFERS = "*"
+DIFFERS, DIFFERS_EARLIER = "*", "°"
 _PAPER = "paper"
 SOURCES = {HERE: "here", PUBLISHED: "publ", _PAPER: "paper"}  # in the order of the columns
 
@@ -35,7 +35,8 @@ _SHORTEST_TITLE = 12  # characters that are left of a row's title where the term
 # What an encoding without these signs shows instead.
 _ASCII = {
     **{"∪": "u", "±": "+-", "×": "x", "–": "-", "−": "-", "≥": ">=", "≤": "<=", "²": "2", "…": "."},
-    **{"†": "+", "‡": "#", "✓": "v", "α": "alpha", "κ": "kappa", "τ": "tau", "√": "sqrt", "“": '"', "”": '"'},
+    **{"†": "+", "‡": "#", "°": "o", "✓": "v", "“": '"', "”": '"'},
+    **{"α": "alpha", "κ": "kappa", "τ": "tau", "√": "sqrt"},
 }
 
 
@@ -86,23 +87,43 @@ def text(frame: Frame, width: int) -> str:
 def _legend(frame: Frame) -> str:
     notes = [f"{SOURCES[HERE]}: trained in this checkout", f"{SOURCES[PUBLISHED]}: as the suite publishes it"]
     notes.append(f"{SOURCES[_PAPER]}: as the paper prints it, where it can be compared")
-    if any(not repeated.agrees for repeated in frame.both):
+    differing = [repeated for repeated in frame.both if not repeated.agrees]
+    if any(not repeated.earlier_code for repeated in differing):
         notes.append(f"{DIFFERS}: differs from the published number by more than noise")
+    if any(repeated.earlier_code for repeated in differing):
+        notes.append(f"{DIFFERS_EARLIER}: differs from the published number, which earlier code trained")
     return "\n".join(notes)
 
 
 def agreement(frame: Frame) -> str:
-    """How many of the numbers trained here agree with the published ones, in a sentence or two."""
+    """How many of the numbers trained here agree with the published ones, in a few sentences.
+
+    Those that earlier code trained are counted apart: that they differ is no failure.
+    """
     if not frame.both:
         return "No number that was trained here is published, too."
-    equal = sum(repeated.equal for repeated in frame.both)
-    agree = sum(repeated.agrees for repeated in frame.both)
+    alike = [repeated for repeated in frame.both if not repeated.earlier_code]
+    earlier = [repeated for repeated in frame.both if repeated.earlier_code]
+    sentences = [_agreement(alike)] if alike else []
+    if earlier:
+        cells = len({repeated.cell_key for repeated in earlier})
+        sentences.append(
+            f"{len(earlier)} numbers of {cells} cell{'' if cells == 1 else 's'} were published by earlier "
+            f"code: {sum(repeated.agrees for repeated in earlier)} agree within noise, and that the others "
+            "differ is no failure of this checkout."
+        )
+    return " ".join(sentences)
+
+
+def _agreement(both: Sequence[Repeated]) -> str:
+    equal = sum(repeated.equal for repeated in both)
+    agree = sum(repeated.agrees for repeated in both)
     said = (
-        f"Of {len(frame.both)} numbers trained here that are published, too, {equal} are equal to six "
+        f"Of {len(both)} numbers trained here that are published, too, {equal} are equal to six "
         f"decimals, and {agree} agree within noise ({AGREEING_ERRORS:g} standard errors, or what a seed that "
         "stops elsewhere moves a mean)."
     )
-    differing = [repeated for repeated in frame.both if not repeated.agrees]
+    differing = [repeated for repeated in both if not repeated.agrees]
     if differing:
         worst = max(differing, key=lambda repeated: abs(repeated.difference))
         line = worst.line
@@ -148,7 +169,9 @@ def _number(line: Line, source: str, repeated: Repeated | None) -> str:
         return f"{repeated.mean:.3f}"
     if line.mean is None or line.cell.origin != source:
         return ABSENT
-    return f"{line.mean:.3f}" + (DIFFERS if repeated is not None and not repeated.agrees else "")
+    if repeated is None or repeated.agrees:
+        return f"{line.mean:.3f}"
+    return f"{line.mean:.3f}{DIFFERS_EARLIER if repeated.earlier_code else DIFFERS}"
 
 
 def _packed(groups: Iterable[Sequence[_Column]], width: int) -> Iterator[list[_Column]]:

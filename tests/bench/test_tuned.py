@@ -134,7 +134,7 @@ def test_the_published_files_are_as_they_are_written() -> None:
             f"  {name}: {value_text(value)}\n" for name, value in document["method"].items()
         )
         assert head.splitlines()[-2:] == [
-            "sweep: {name: none, stages: []}",
+            f"sweep: {{name: {document['sweep']['name']}, stages: []}}",
             f"tuned_points: {document['tuned_points']}",
         ]
         assert head.splitlines()[-3] == "# and written by `python -m bench.tuned`."

@@ -54,8 +54,39 @@ def test_what_would_vanish_is_asked_for_first(
     assert publish.main(command) == 1
     said = capsys.readouterr()
     assert "Numbers of 1 published cells would vanish (table/synthetic/mf)" in said.err
-    assert "FORCE=1" in said.err and "gone" in said.out
+    assert "FORCE=1" in said.err and "KEEP=1" in said.err and "gone" in said.out
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+    # What has no record stays as it is, and so does what is not published anew: to the byte.
+    for some in (
+        ["--keep"],
+        ["--methods", "item_mean"],
+        ["--methods", "item_mean", "--datasets", "synthetic"],
+    ):
+        assert publish.main([*some, *command]) == 0
+        assert {file.name: file.read_bytes() for file in folder.iterdir()} == before, some
+    capsys.readouterr()
+    assert publish.main(["--methods", "mf", *command]) == 1
+    assert "there is nothing to publish" in capsys.readouterr().err
+    assert publish.main(["--methods", "mff", *command]) == 1
+    assert "There is no row of the suite 'mff'" in capsys.readouterr().err
+
+    # A row of another edition: trained anew with more seeds, and tested over those that both have.
+    more = [word.replace("seeds=2", "seeds=3") for word in words]
+    assert reproduce.main(["--brief", *chosen[:1], "item_mean", *chosen[2:], *more]) == 0
+    assert publish.main(["--keep", "--scratch", str(tmp_path / "scratch"), *more]) == 0
+    with (folder / "comparisons.csv").open(encoding="utf-8") as file:
+        (test,) = [
+            row for row in csv.DictReader(file) if (row["metric"], row["against"]) == ("auc", "reference")
+        ]
+    assert (test["method"], test["n"]) == ("item_mean", "2")
+    with (folder / "provenance.csv").open(encoding="utf-8") as file:
+        code = {row["method"]: row["code"] for row in csv.DictReader(file)}
+    assert len(set(code.values())) == 2 and "" not in code.values()  # each method has code of its own
+    assert publish.main(["--methods", "item_mean", *command]) == 0  # the two seeds are back
+    for name in ("cells.json", "table1.csv", "seeds.csv", "tuning.csv", "comparisons.csv", "provenance.csv"):
+        assert (folder / name).read_bytes() == before[name], name
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
 
     assert publish.main(["--force", *command]) == 0
     assert set(lines()) == {"item_mean"}

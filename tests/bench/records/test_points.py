@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from bench.cell.plan import Stage
 from bench.errors import BenchError
 from bench.files import CHECKOUT
-from bench.records.points import AFTER, BEFORE, Point, Points, Training, stages_in_words, typed, value_text
+from bench.records.points import (
+    AFTER,
+    BEFORE,
+    Point,
+    Points,
+    Training,
+    plans_in_words,
+    stages_in_words,
+    typed,
+    value_text,
+)
 
 SWEEPS = sorted((CHECKOUT / "results").rglob("sweep/*/*/*.csv"))
 
@@ -82,6 +92,15 @@ def test_a_sweep_is_described_by_its_stages() -> None:
     sized = Points(("embedding_size",), (training((8,), 0, 0.7), training((16,), 0, 0.7)))
     assert stages_in_words([SMALL, sized]) == "shared 2–3 × 2, confirm 1 × 3; embedding sizes 8, 16"
     assert stages_in_words([]) == ""
+
+
+def test_rows_of_several_plans_are_described_apart() -> None:
+    plain = Points(("loss",), (training(("bce",), 0, 0.7),))  # a row without the later stages of its plan
+    newer = Points(("loss",), (training(("bce",), 0, 0.7, "plane"),))
+    assert plans_in_words({"MF": plain, "IPS": SMALL}) == stages_in_words([plain, SMALL])
+    told = plans_in_words({"MF": plain, "IPS": SMALL, "DR": newer})
+    assert told == f"DR: {stages_in_words([newer])} | MF, IPS: {stages_in_words([plain, SMALL])}"
+    assert plans_in_words({}) == ""
 
 
 @given(

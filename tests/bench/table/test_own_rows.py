@@ -104,9 +104,17 @@ def same(cell: dict[str, str], record: dict[str, Any]) -> None:
     """No change."""
 
 
-def both(folder: Path, change: Change = same, methods: tuple[str, ...] = ("mf", "mine")) -> Path:
-    """A published table of the paper's rows, and records of some rows of one's own."""
-    make_results(folder)
+def both(
+    folder: Path,
+    change: Change = same,
+    methods: tuple[str, ...] = ("mf", "mine"),
+    published: Change = same,
+) -> Path:
+    """A published table of the paper's rows, and records of some rows of one's own.
+
+    published: a change of the published records, as `change` is one of one's own.
+    """
+    make_results(folder, published)
     (folder / "published").mkdir()
     TableManifest.read(folder / "table1").write(folder / "published")
     table.write_table(folder, published=True)
