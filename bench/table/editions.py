@@ -14,7 +14,7 @@ _UNNAMED = ("", "none")  # of cells whose points were chosen before the plan's n
 _COMMIT = 7  # letters of a commit
 
 
-def plan_of(cell: CellResult) -> str:
+def plan_name(cell: CellResult) -> str:
     """The name of the plan that chose a cell's point; "" where it was not kept."""
     name = cell.provenance.get("sweep", "")
     return "" if name in _UNNAMED else name
@@ -29,7 +29,7 @@ def editions(lines: Sequence[Line]) -> str:
     rows = {line.row.method: line for line in lines if line.values and line.cell.points > 1}
     plans: dict[str, list[Line]] = {}
     for line in rows.values():
-        plans.setdefault(plan_of(line.cell), []).append(line)
+        plans.setdefault(plan_name(line.cell), []).append(line)
     if len(plans) < 2:
         return ""
     # The largest is named last, as the others.
