@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import field, fields, make_dataclass
+from dataclasses import field, make_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -16,13 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 
 import methods
 from bench import data
-from bench.config import Config, DatasetConfig, ProtocolConfig, SweepConfig
+from bench.config import Config, ProtocolConfig, SweepConfig
+from bench.data.describe import values_without_file
 from bench.engine.method import MethodConfig
 from bench.errors import BenchError
 from bench.files import CONF
 
 GROUPS = ("protocol", "dataset", "method", "sweep")  # of which a cell has one each
-_OWN_DATA = "csv"  # whose values a data set from outside has where it says nothing
 
 
 def register(arguments: Sequence[str] = ()) -> None:
@@ -100,13 +100,10 @@ def _schema(key: str, config: Any) -> type:
 
 @cache
 def _with_values(name: str, config: Any) -> DictConfig:
-    """The configuration of a data set without a YAML: what its dataclass leaves open is as for a CSV file."""
+    """The configuration of a data set without a YAML."""
     node = OmegaConf.structured(config)
-    values: Any = OmegaConf.to_container(OmegaConf.load(CONF / "dataset" / f"{_OWN_DATA}.yaml"))
-    values |= {"name": name, "title": name}
-    for key in values.keys() & {f.name for f in fields(DatasetConfig)}:
-        if OmegaConf.is_missing(node, key) or node[key] == {}:
-            node[key] = values[key]
+    for key, value in values_without_file(name, config).items():
+        node[key] = value
     assert isinstance(node, DictConfig)
     return node
 

@@ -1,5 +1,7 @@
 """Fetch the data sets that may be fetched: `python -m bench.data.download [--data-dir DIR] [NAME ...]`.
 
+On a machine without a network, `python -m bench.data --from ARCHIVE` takes an archive that was copied there.
+
 What is already there is kept. A download is unpacked into a folder of its own, read by the data
 set's loader, and moved into place only if every check holds, so that an interrupted run leaves no
 half data set. A whole archive is kept until its files are in place; one that is cut off is fetched
@@ -9,14 +11,19 @@ again from its start.
 from __future__ import annotations
 
 import argparse
+import lzma
 import os
 import shutil
 import sys
+import tarfile
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from bench.config import DatasetConfig
 from bench.data import coat, kuairec, load, yahoo_r3
@@ -31,7 +38,7 @@ class Download:
     known_hash: of the archive, as pooch takes it; None where nobody published one. Whatever is
     known about the archive, the files inside are checked by the loader.
     files: what the loader needs. papers: what else of the release is kept where there is any, its words
-        about itself and what single methods may ask for.
+        about itself and what single methods may ask for; with the folder that it lies in.
     """
 
     config: DatasetConfig
@@ -47,7 +54,10 @@ DOWNLOADS = {
         "https://www.cs.cornell.edu/~schnabts/mnar/coat.zip",
         None,  # no hash of the archive is known; the loader checks the sha256 of the files inside
         ("train.ascii", "test.ascii"),
-        ("README.txt", "propensities.ascii"),
+        (
+            *("README.txt", "propensities.ascii"),
+            *("user_item_features/user_features.ascii", "user_item_features/item_features.ascii"),
+        ),
     ),
     "kuairec": Download(
         # Only the release's own matrix is fetched: the literature's user.txt has no archive.
@@ -62,6 +72,17 @@ DOWNLOADS = {
 NOT_FETCHED: dict[str, tuple[DatasetConfig, str]] = {
     "yahoo_r3": (yahoo_r3.Config(name="yahoo_r3"), yahoo_r3.REMEDY)
 }
+# What is taken out of a copy of an archive: also of those that nobody but their owner may pass on.
+ARCHIVES = {
+    **DOWNLOADS,
+    "yahoo_r3": Download(
+        yahoo_r3.Config(name="yahoo_r3"),
+        "the archive",
+        None,
+        (yahoo_r3.MANIFEST.train.file, yahoo_r3.MANIFEST.test.file),
+        (),
+    ),
+}
 
 
 def fetch(name: str, data_dir: Path) -> Ratings:
@@ -72,31 +93,76 @@ def fetch(name: str, data_dir: Path) -> Ratings:
             nothing can be written under `data_dir`.
     """
     wanted = DOWNLOADS[name]
-    place = data_dir / name
+    with _writing(data_dir):
+        archive = _retrieve(wanted, data_dir)
+        try:
+            ratings = _install(archive, wanted, data_dir)
+        except BenchError as error:
+            archive.unlink()
+            raise BenchError(
+                f"{wanted.url} is not the release ({str(error).rstrip('.')}), so try again later, or unpack "
+                f"the release into {data_dir / name} yourself."
+            ) from error
+        archive.unlink()
+    return ratings
+
+
+def install(archive: Path, data_dir: Path) -> tuple[str, Ratings]:
+    """Take a data set's files out of a copy of its archive, check them and put them into place.
+
+    Args:
+        archive: zip or tar, compressed or not; which data set it is, its files tell.
+
+    Returns:
+        The data set's name, and its ratings.
+
+    Raises:
+        BenchError: it cannot be read, holds no data set or not a release's files, or nothing can be
+            written under `data_dir`.
+    """
+    names = _names(archive)
+    found = [
+        name
+        for name, wanted in ARCHIVES.items()
+        if all(any(_is(member, file) for member in names) for file in wanted.files)
+    ]
+    if not found:
+        known = "; ".join(f"{name}: {' and '.join(wanted.files)}" for name, wanted in ARCHIVES.items())
+        raise BenchError(f"{archive} holds no data set's files ({known}).")
+    with _writing(data_dir):
+        try:
+            return found[0], _install(archive, ARCHIVES[found[0]], data_dir)
+        except BenchError as error:
+            raise BenchError(f"{archive} is not the release ({str(error).rstrip('.')}).") from error
+
+
+@contextmanager
+def _writing(data_dir: Path) -> Iterator[None]:
+    """Makes the data folder; what the file system refuses is one sentence."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        archive = _retrieve(wanted, data_dir)
-        with tempfile.TemporaryDirectory(dir=data_dir, prefix=".unpacked-") as folder:
-            unpacked = Path(folder) / name
-            try:
-                _unpack(archive, wanted, unpacked)
-                ratings = load(wanted.config, unpacked.parent)
-            except BenchError as error:
-                archive.unlink()
-                reason = str(error).rstrip(".").replace(f"{unpacked}{os.sep}", "")
-                raise BenchError(
-                    f"{wanted.url} is not the release ({reason}), so try again later, or unpack the release "
-                    f"into {place} yourself."
-                ) from error
-            place.mkdir(exist_ok=True)
-            for path in unpacked.iterdir():
-                path.replace(place / path.name)
-        archive.unlink()
+        yield
     except OSError as error:
         raise BenchError(
             f"{error.filename or data_dir} cannot be written ({error.strerror}), so make room for it or "
             "choose another --data-dir."
         ) from error
+
+
+def _install(archive: Path, wanted: Download, data_dir: Path) -> Ratings:
+    """Unpacks the wanted files, reads them as the loader does, and moves them into place if it took them."""
+    place = data_dir / wanted.config.name
+    with tempfile.TemporaryDirectory(dir=data_dir, prefix=".unpacked-") as folder:
+        unpacked = Path(folder) / wanted.config.name
+        try:
+            _unpack(archive, wanted, unpacked)
+            ratings = load(wanted.config, unpacked.parent)
+        except BenchError as error:
+            raise BenchError(str(error).replace(f"{unpacked}{os.sep}", "")) from error
+        for path in [path for path in unpacked.rglob("*") if path.is_file()]:
+            target = place / path.relative_to(unpacked)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
     return ratings
 
 
@@ -129,22 +195,62 @@ def _retrieve(wanted: Download, folder: Path) -> Path:
     return Path(found)
 
 
+# zipfile raises RuntimeError for an encrypted member or an unknown compression.
+_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError, lzma.LZMAError)
+
+
+def _names(archive: Path) -> list[str]:
+    """Names of an archive's files.
+
+    Raises:
+        BenchError: it is absent, damaged, or neither zip nor tar.
+    """
+    try:
+        with _opened(archive) as content:
+            return _members(content)
+    except OSError as error:
+        raise BenchError(f"{archive} cannot be read: {error.strerror or error}.") from error
+    except _DAMAGED as error:
+        raise BenchError(f"{archive} cannot be read as a zip or tar archive ({error}).") from error
+
+
+def _opened(archive: Path) -> zipfile.ZipFile | tarfile.TarFile:
+    return tarfile.open(archive) if tarfile.is_tarfile(archive) else zipfile.ZipFile(archive)
+
+
+def _members(content: zipfile.ZipFile | tarfile.TarFile) -> list[str]:
+    return content.namelist() if isinstance(content, zipfile.ZipFile) else content.getnames()
+
+
+def _is(member: str, file: str) -> bool:
+    """Whether a file of an archive is a wanted one, whatever folder it lies in."""
+    return f"/{member}".endswith(f"/{file}")
+
+
 def _unpack(archive: Path, wanted: Download, folder: Path) -> None:
-    """Write the archive's wanted files into a new folder, whatever folder of the archive they lie in."""
+    """Write the archive's wanted files into a new folder."""
     folder.mkdir()
     try:
-        with zipfile.ZipFile(archive) as content:
-            for member in content.namelist():
-                file = Path(member).name
-                if file in (*wanted.files, *wanted.papers) and not member.endswith("/"):
-                    with content.open(member) as source, (folder / file).open("wb") as target:
-                        shutil.copyfileobj(source, target)
-    # zipfile raises RuntimeError for an encrypted member or an unknown compression.
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        with _opened(archive) as content:
+            for member in _members(content):
+                for file in (*wanted.files, *wanted.papers):
+                    source = _member(content, member) if _is(member, file) else None
+                    if source is not None:
+                        (folder / file).parent.mkdir(exist_ok=True)
+                        with source, (folder / file).open("wb") as target:
+                            shutil.copyfileobj(source, target)
+    except _DAMAGED as error:
         raise BenchError(f"{error}") from error
     absent = [file for file in wanted.files if not (folder / file).is_file()]
     if absent:
         raise BenchError(f"it holds no {' and no '.join(absent)}")
+
+
+def _member(content: zipfile.ZipFile | tarfile.TarFile, name: str) -> IO[bytes] | None:
+    """A file of an archive; None where it is something else."""
+    if isinstance(content, zipfile.ZipFile):
+        return content.open(name)
+    return content.extractfile(name)
 
 
 def _present(config: DatasetConfig, data_dir: Path) -> Ratings | None:

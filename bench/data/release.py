@@ -15,6 +15,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,20 @@ def _packed_folders(file: Path) -> Iterator[zipfile.Path]:
         yield zipfile.Path(top.root, f"{name}/" if name else "")
 
 
+_watching: list[list[Place]] = []
+
+
+@contextmanager
+def files_read() -> Iterator[list[Place]]:
+    """The files that are read in a block, in their order."""
+    found: list[Place] = []
+    _watching.append(found)
+    try:
+        yield found
+    finally:
+        _watching.remove(found)
+
+
 def read_text(path: Place) -> bytes:
     """A file's text with LF line ends, decompressed where its name ends in .gz.
 
@@ -196,6 +211,8 @@ def read_text(path: Place) -> bytes:
     Raises:
         BenchError: the file cannot be read, or is not a whole gzip file.
     """
+    for found in _watching:
+        found.append(path)
     try:
         text = path.read_bytes()
     except OSError as error:
