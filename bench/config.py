@@ -22,6 +22,7 @@ class DatasetConfig:
     # What the quick grid chose for plain MF on validation: where every method starts.
     learning_rate: float = MISSING
     weight_decay: float = MISSING
+    backbone: str = "mf"  # mf | features
     everywhere_ratio: int = 1  # pairs of all of D per observed pair, for the methods that draw them
     evaluations_per_epoch: int = 1  # how often validation AUC is measured
     untuned_sweep: str = "default"  # what `make table1` does for a cell that no sweep has tuned yet
@@ -50,6 +51,9 @@ class ProtocolConfig:
     unbiased_train: float = 0.05  # share of the unbiased ratings that methods may train on (A)
     unbiased_validation: float = 0.05
     compare_with_paper: bool = True  # whether the paper's numbers were measured like this
+    # Leaks, to ask where other numbers may come from; no row of a table has them.
+    leak_a_stays_in_test: bool = False  # methods are tested by the ratings that they train on, too
+    leak_validates_on_test: bool = False  # stopping and choosing look at the test ratings
 
 
 @dataclass(kw_only=True)

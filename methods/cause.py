@@ -44,6 +44,7 @@ class CausE(Method):
     paper = "Bonner and Vasile, Causal Embeddings for Recommendation, RecSys 2018"
     year = 2018
     uses_unbiased = "yes"
+    raw_scores = True
 
     @dataclass(kw_only=True)
     class Config(MethodConfig):

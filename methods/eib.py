@@ -29,6 +29,7 @@ class EIB(Method):
     title = "EIB, constant"
     paper = "Steck, Training and Testing of Recommender Systems on Data Missing Not at Random, KDD 2010"
     year = 2010
+    raw_scores = True
 
     @dataclass(kw_only=True)
     class Config(MethodConfig):

@@ -30,7 +30,8 @@ from bench.engine.part import minimise
 from bench.engine.sampling import Batch, Draw, Pairs
 from bench.errors import BenchError
 from methods import register
-from methods.base import Method, MethodConfig, at_least, total
+from methods.base import Method, MethodConfig, at_least, require, total
+from methods.learned_propensity import Propensity
 from methods.parts import Factorisation, Heads
 from methods.weights import in_batch, observed_sample, weight_diagnostics
 
@@ -67,6 +68,8 @@ class ESCM2DR(Method):
                     f"method.loss={self.loss} does not fit escm2_dr, whose imputed labels have a wrong "
                     "second root under squared errors: use bce."
                 )
+            fits = self.biases == "all" or not self.shared
+            require(self, "biases", fits, "must be all with method.shared=true, whose click head needs them")
 
     def build(self) -> None:
         """The towers; the CTR tower starts at the density."""
@@ -75,12 +78,11 @@ class ESCM2DR(Method):
             self.prediction.tables["bias"][:, CTR] = _logit(self.data.density)
         else:
             config = self.config
-            self.click = self.part(Factorisation, "click", weight_decay=config.propensity_weight_decay)
+            self.click = self.part(Propensity, "click", weight_decay=config.propensity_weight_decay)
             self.imputation = self.part(
                 Factorisation, "imputation", weight_decay=config.imputation_weight_decay
             )
             self.prediction = self.part(Factorisation, "prediction")
-            self.click.tables["bias"].fill_(_logit(self.data.density))
 
     def towers(self, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
         """Logits of CTR, CVR and imputation, (G, B) each."""

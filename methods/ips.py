@@ -37,6 +37,7 @@ class IPS(Method):
     paper = "Schnabel et al., Recommendations as Treatments: Debiasing Learning and Evaluation, ICML 2016"
     year = 2016
     uses_unbiased = "mean label"
+    raw_scores = True
 
     @dataclass(kw_only=True)
     class Config(MethodConfig):

@@ -28,14 +28,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from bench.engine.part import minimise
 from bench.engine.phase import Phase
 from bench.engine.sampling import Batch, Draw, Pairs
 from methods import register
-from methods.base import Method, MethodConfig, above, at_least, choices, require
+from methods.base import Method, MethodConfig, above, at_least
 from methods.parts import Factorisation
 from methods.weights import coverage
 
@@ -57,17 +56,11 @@ class KDCRec(Method):
         """Fields of KDCRec."""
 
         loss: str = "mse"
-        score: str = field(default="raw", metadata=choices("raw", "sigmoid"))
+        score: str = "raw"
         # α, the teacher's weight beside the label's.
         alpha: float = field(default=0.5, metadata=at_least(0))
         teacher_learning_rate: float = field(default=0.01, metadata=above(0))
         teacher_weight_decay: float = 1e-3
-
-        def check(self) -> None:
-            """See `MethodConfig.check`."""
-            super().check()
-            fits = self.loss == "mse" or self.score == "sigmoid"
-            require(self, "loss", fits, "must be mse with method.score=raw, which is no probability")
 
     def build(self) -> None:
         """Student and teacher, whose raw scores start at the mean labels."""
@@ -79,7 +72,7 @@ class KDCRec(Method):
             learning_rate=config.teacher_learning_rate,
             weight_decay=config.teacher_weight_decay,
         )
-        if config.score == "raw":
+        if config.score == "raw" and config.biases == "all":
             self.prediction.tables["bias"].fill_(self.data.labels.mean())
             self.teacher.tables["bias"].copy_(self.data.unbiased_mean.unsqueeze(-1))
         self.lowest = self.data.labels.new_zeros(self.n_members)
@@ -92,20 +85,6 @@ class KDCRec(Method):
             Phase(name="base", step=self.step_base, score=self.score),
             Phase(name="distillation", step=self.step, score=self.score, begin=self.measure_teacher),
         ]
-
-    def scored(self, f: Tensor) -> Tensor:
-        """What an MF's output stands for: itself, or the probability σ(f)."""
-        return f if self.config.score == "raw" else torch.sigmoid(f)
-
-    def score(self, pairs: Pairs) -> Tensor:
-        """The student's score, (G, N)."""
-        return self.scored(self.prediction(pairs))
-
-    def pointwise(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The squared error of raw scores, or the pointwise loss of `Method`."""
-        if self.config.score == "raw":
-            return (logits - labels).square()
-        return super().pointwise(logits, labels)
 
     def taught(self, pairs: Pairs) -> Tensor:
         """The teacher's score, (G, B)."""

@@ -91,12 +91,13 @@ def held_out(method: Method) -> HeldOut:
 
 
 class Propensity(Factorisation):
-    """An MF logit of the observation indicator, that starts at the density."""
+    """An MF logit of the observation indicator, that starts at the density and has all biases."""
 
     def __init__(self, method: Method, name: str, learning_rate: Tensor, weight_decay: Tensor) -> None:
         super().__init__(method, name, learning_rate, weight_decay)
         density = torch.tensor(method.data.density, dtype=torch.float64)
         self.tables["bias"].fill_(float(torch.logit(density)))
+        self.fixed_tables = ()
 
 
 @dataclass(kw_only=True)

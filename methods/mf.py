@@ -7,7 +7,9 @@ Source: Koren, Bell and Volinsky, "Matrix Factorization Techniques for Recommend
 
 Differences from the paper:
 1. Binary labels, a sigmoid output and cross-entropy (`loss: bce`) instead of squared error on ratings.
-2. L2 is Adam's coupled weight decay on every parameter, biases included.
+2. `score: raw` and `biases` give the forms of public code: f itself under squared error, without a global
+   bias or without any.
+3. L2 is Adam's coupled weight decay on every parameter, biases included.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ class MF(Method):
     title = "MF"
     paper = "Koren, Bell and Volinsky, Matrix Factorization Techniques for Recommender Systems, Computer 2009"
     year = 2009
+    raw_scores = True
 
     def build(self) -> None:
         """One part, the prediction model."""

@@ -77,6 +77,8 @@ class Factorisation(Part):
     reads the features: propensities, imputations and teachers are models of the same pairs. `rows` of the
     embeddings and biases are p_u + x_u W and so on, so that all that stands on them has the features, too.
 
+    `biases` leaves out the global bias or all of them, which then stay at 0.
+
     Its gradient is a kernel: it is the hot spot of every method, and autograd over embedding tables
     costs several times as much.
     """
@@ -103,6 +105,7 @@ class Factorisation(Part):
         }
         more, links = _featured(method, size)
         super().__init__({**tables, **more}, learning_rate, weight_decay, decoupled, links)
+        self.fixed_tables = _fixed_biases(method, self.tables)
 
     def fixed(self, pairs: Pairs) -> Tensor:
         """Logits (G, B) of pairs that no gradient will flow through."""
@@ -147,6 +150,7 @@ class TwinMF(Part):
         }
         more, links = _featured(method, base.tables["items"].shape[-1], sides=("item",))
         super().__init__({**tables, **more}, learning_rate, weight_decay, features=links)
+        self.fixed_tables = _fixed_biases(method, self.tables)
 
     def __call__(self, base: Factorisation, pairs: Pairs) -> Tensor:
         """Logits (G, B): the base's users and global bias, the twin's items."""
@@ -274,6 +278,15 @@ def _featured(
             tables[slopes] = data.labels.new_zeros(n, features.number, *([heads] if heads else []))
             links[f"{side}s"], links[f"{side}_bias"] = (weights, features), (slopes, features)
     return tables, links
+
+
+_BIASES = ("bias", "user_bias", "item_bias", "user_slopes", "item_slopes")
+
+
+def _fixed_biases(method: Method, tables: Tables) -> tuple[str, ...]:
+    """The biases that `config.biases` leaves out: they stay where they start, at 0."""
+    left_out = {"all": (), "no_global": _BIASES[:1], "none": _BIASES}[method.config.biases]
+    return tuple(name for name in left_out if name in tables)
 
 
 @dataclass(frozen=True)

@@ -134,11 +134,11 @@ def test_it_trains_and_predicts_probabilities(method_key: str, shape: str) -> No
     outcome, scores = found.outcome, found.scores
     sizes = SHAPES[shape]
     assert scores.shape == (3, sizes["n_users"] * sizes["n_items"])
-    if methods.get(method_key).raw_scores:
+    if base(method_key).score == "raw":
         assert bool(scores.isfinite().all())
     else:
         within = (scores > 0) & (scores < 1)
-        assert bool(within.all()), "`score` is a probability: a sigmoid of the logits, unless `raw_scores`"
+        assert bool(within.all()), "`score` is a probability: a sigmoid of the logits, unless `score: raw`"
     assert float(scores.std(-1).min()) > 0
     assert outcome.diverged == {}
     assert bool(outcome.best.isfinite().all())

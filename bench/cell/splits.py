@@ -48,6 +48,10 @@ class Seeds:
             split(len(unbiased), seed, protocol.unbiased_train, protocol.unbiased_validation)
             for seed in range(cell.seeds)
         ]
+        if protocol.leak_a_stays_in_test:
+            splits = [replace(each, test=np.concatenate([each.test, each.train])) for each in splits]
+        if protocol.leak_validates_on_test:
+            splits = [replace(each, validation=each.test) for each in splits]
 
         def moved(values: NDArray[Any]) -> Tensor:
             # A copy: the loaders' arrays are not to be written to.

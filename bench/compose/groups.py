@@ -81,7 +81,10 @@ def state() -> tuple[object, ...]:
 def _schema(key: str, config: Any) -> type:
     """A method's configuration as a type of Hydra's: its fields, its name and its grids."""
     # These follow the data set unless the command line or the method's own files say otherwise.
-    types = {"batch_size": int, "embedding_size": int, "learning_rate": float, "weight_decay": float}
+    types = {
+        **{"batch_size": int, "embedding_size": int, "learning_rate": float, "weight_decay": float},
+        "backbone": str,
+    }
     bases = config.__mro__[: config.__mro__.index(MethodConfig)]
     own = {name for base in bases for name in vars(base).get("__annotations__", {})}
     sizes = [

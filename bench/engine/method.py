@@ -80,8 +80,12 @@ class MethodConfig:
     embedding_size: int = field(default=8, metadata=at_least(1))
     # Pairs drawn from all of D per observed pair; 0: the method needs none.
     everywhere_ratio: int = field(default=0, metadata=at_least(0))
-    # Pointwise loss on the sigmoid output.
+    # Pointwise loss on the score.
     loss: str = field(default="bce", metadata=choices("bce", "mse"))
+    # Of methods with `raw_scores`: sigmoid, a probability | raw, the model's output as it is.
+    score: str = field(default="sigmoid", metadata=choices("sigmoid", "raw"))
+    # Which biases a factorisation has: all | no_global | none.
+    biases: str = field(default="all", metadata=choices("all", "no_global", "none"))
     # What a model of a pair is: mf, matrix factorisation of ids | features, the same with side features of
     # users and items (`methods.parts.Factorisation`).
     backbone: str = field(default="mf", metadata=choices("mf", "features"))
@@ -106,6 +110,8 @@ class MethodConfig:
             if declared.name.endswith("weight_decay"):
                 require(self, declared.name, getattr(self, declared.name) >= 0, "must be at least 0")
             _check_size(self, declared.name)
+        fits = self.loss == "mse" or self.score == "sigmoid"
+        require(self, "loss", fits, "must be mse with method.score=raw, which is no probability")
 
 
 def require(config: MethodConfig, name: str, holds: bool, demand: str) -> None:
@@ -183,7 +189,9 @@ class Method:
     paper: ClassVar[str]  # authors, title, venue
     year: ClassVar[int]
     uses_unbiased: ClassVar[str] = "no"  # no | mean label | yes: what it knows of A
-    raw_scores: ClassVar[bool] = False  # True: `score` may leave [0, 1], and its order alone counts
+    # True: there is `score: raw`, whose scores may leave [0, 1] and count by their order alone. Then outputs
+    # of the prediction model are read through `scored` and `pointwise` only.
+    raw_scores: ClassVar[bool] = False
     trained: ClassVar[bool] = True  # False: `phases` is empty, so no shared hyper-parameter is swept
 
     Config: ClassVar[type[MethodConfig]] = MethodConfig
@@ -197,6 +205,10 @@ class Method:
         self.config = Stacked(configs, data.labels.dtype, data.labels.device)
         self.seeds = torch.tensor(seeds)
         self.parts: dict[str, Part] = {}
+        if self.config.score == "raw" and not self.raw_scores:
+            raise BenchError(
+                f"method.score=raw is not made for {self.title}, whose scores are probabilities."
+            )
         with torch.no_grad():
             self.build()
 
@@ -212,7 +224,7 @@ class Method:
 
     def score(self, pairs: Pairs) -> Tensor:
         """Predicted probability of a positive label, (G, N); with `raw_scores`, what pairs are ranked by."""
-        return torch.sigmoid(self.prediction(pairs))
+        return self.scored(self.prediction(pairs))
 
     def phases(self) -> list[Phase]:
         """The phases of training, in order; an empty list where nothing is trained."""
@@ -259,10 +271,14 @@ class Method:
         self.parts[name] = made = make(self, name, rate, decay, **settings)
         return made
 
+    def scored(self, outputs: Tensor) -> Tensor:
+        """What outputs of a model stand for: probabilities σ(outputs), or with `score: raw` themselves."""
+        return outputs if self.config.score == "raw" else torch.sigmoid(outputs)
+
     def pointwise(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The pointwise loss ℓ(σ(logits), labels) of `config.loss`, shaped as the logits."""
+        """The pointwise loss ℓ(scored(logits), labels) of `config.loss`, shaped as the logits."""
         if self.config.loss == "mse":
-            return (torch.sigmoid(logits) - labels).square()
+            return (self.scored(logits) - labels).square()
         return functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
 
     def diagnostics(self) -> dict[str, Tensor]:

@@ -49,6 +49,7 @@ class Part:
         features: tables that are read with side features (see `Links`).
 
     Attributes:
+        fixed_tables: tables that no loss moves; a coupled decay leaves zeros as they are.
         entries: tables of three axes whose rows, for an Adam by rows, are single numbers.
         kernels: what the part computes with, those that were current when it was made.
     """
@@ -65,6 +66,7 @@ class Part:
     ) -> None:
         own = {name: table.contiguous() for name, table in tables.items()}
         self.features: Links = features or {}
+        self.fixed_tables: tuple[str, ...] = ()
         self.kernels = kernels.current()
         self.adam: Adam = self.kernels.adam(own, learning_rate, weight_decay, decoupled, entries=self.entries)
         self.leaves: list[Leaf] = []
@@ -94,8 +96,18 @@ class Part:
         """
         if torch.is_grad_enabled():
             value.requires_grad_()
+            if self.fixed_tables:
+                pull = self._without_fixed(pull)
             self.leaves.append(Leaf(value, pull, push, dict.fromkeys(self.tables) if rows is None else rows))
         return value
+
+    def _without_fixed(self, pull: Callable[[Tensor, Tables], None]) -> Callable[[Tensor, Tables], None]:
+        def pulled(gradient: Tensor, gradients: Tables) -> None:
+            pull(gradient, gradients)
+            for table in self.fixed_tables:
+                gradients[table].zero_()
+
+        return pulled
 
     def rows(self, table: str, index: Tensor) -> Tensor:
         """Rows (G, B, D) of a table (G, n, D) at index (G, B); entries (G, B) of a table (G, n).

@@ -14,7 +14,9 @@ from bench.cell.trained import Trained
 from bench.cell.trainer import Trainer
 from bench.engine.members import Member
 from bench.engine.sampling import Pairs
+from bench.errors import BenchError
 from bench.table.statistics import wilcoxon
+from tests.methods import small
 
 
 def prepared(*overrides: str) -> Cell:
@@ -49,6 +51,24 @@ def test_eib_without_missing_weight_is_mf() -> None:
     for one, other in zip(mf, eib, strict=True):
         assert one.test == other.test
         np.testing.assert_array_equal(one.curve, other.curve)
+
+
+def test_a_whole_space_term_of_mf_on_both_is_that_of_eib() -> None:
+    """Without A's share of the loss, and with it: the terms add."""
+    method, eib = (small.built(key, missing_weight=0.3, imputed_label=0.2) for key in ("mf_combine", "eib"))
+    plain = small.built("mf_combine")
+    draw = small.Whole(method)
+    steps = []
+    for each in (method, eib, plain, small.built("eib", missing_weight=0.0)):
+        before = {name: table.clone() for name, table in each.prediction.tables.items()}
+        losses: list[torch.Tensor] = []
+        each.prediction.note_loss = losses.append
+        each.step(draw)  # type: ignore[arg-type]
+        assert any(not torch.equal(each.prediction.tables[name], table) for name, table in before.items())
+        steps.append(losses[0])
+    torch.testing.assert_close(steps[0] - steps[2], steps[1] - steps[3])
+    with pytest.raises(BenchError, match=r"^method.everywhere_ratio must be at least 1 for a whole-space"):
+        small.built("mf_combine", everywhere_ratio=0, missing_weight=0.3)
 
 
 def test_eib_pulls_pairs_that_nobody_rated_towards_the_imputed_label() -> None:

@@ -1,0 +1,31 @@
+"""Coat as a data set of which every model reads the side features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import methods
+from bench import compose
+from bench.data import Ratings
+from bench.data.ratings import side_features
+
+
+def test_its_ratings_are_coats(real: Callable[..., Ratings]) -> None:
+    coat, found = real("coat"), real("coat_features")
+    assert (found.name, found.checksum) == ("coat_features", coat.checksum)
+    assert side_features(found).checksum == side_features(coat).checksum
+
+
+def test_it_is_configured_as_coat_but_for_the_backbone() -> None:
+    compose.register()
+    coat, found = (compose.composed([f"dataset={name}"]).dataset for name in ("coat", "coat_features"))
+    apart = {name for name, value in vars(coat).items() if vars(found)[name] != value}
+    assert apart == {"name", "title", "backbone"}
+
+
+def test_every_row_reads_the_features_there_and_nowhere_else() -> None:
+    compose.register()
+    for key in methods.names():
+        for dataset, backbone in (("coat", "mf"), ("coat_features", "features")):
+            config = compose.composed([f"dataset={dataset}", f"method={key}"])
+            assert config.method.backbone == backbone, (key, dataset)
