@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import shlex
 
 import pytest
 
+import methods
 from bench import compose
 from bench.config import DatasetConfig
 from bench.files import CONF
@@ -43,3 +45,37 @@ def test_its_commands_are_understood(command: str) -> None:
 
 def test_it_has_commands() -> None:
     assert len(COMMANDS) > 5
+
+
+# --- Methods' own lists -------------------------------------------------------------------------------
+
+OWN_POINTS = 16  # that a row with parameters of its own can be given
+ROWS = ("ltd", "ltd_ips", "res_ips", "res_dr", "autodebias", "ultd_jl", "ultd_tp")
+# What the papers and the authors' code use or try.
+RES = {"beta": {0.1, 0.01, 0.001}, "gamma": {0.1, 0.001, 0.00001}}
+ULTD = {
+    "gamma": {0.1} | {digit * 10**-power for digit in (1, 5) for power in range(2, 7)},
+    "penalty": {1e-4, 1e-3, 1e-2, 1e-1, 1},
+}
+PUBLISHED = {"res_ips": RES, "res_dr": RES, "ultd_jl": ULTD, "ultd_tp": ULTD}
+
+
+@pytest.mark.usefixtures("own_registry")
+@pytest.mark.parametrize("key", methods.names())
+def test_weight_decay_is_swept_with_the_learning_rate_and_in_no_list_of_a_method(key: str) -> None:
+    compose.register()
+    found = compose.composed([f"method={key}", "dataset=coat"]).method
+    assert "weight_decay" not in {*found.grid, *found.long_grid}
+
+
+@pytest.mark.usefixtures("own_registry")
+@pytest.mark.parametrize("key", ROWS)
+def test_a_rows_own_lists_are_long_enough_and_hold_what_it_starts_from(key: str) -> None:
+    compose.register()
+    found = vars(compose.composed([f"method={key}", "dataset=coat"]).method)
+    lists = found["long_grid"]
+    assert math.prod(map(len, lists.values())) >= OWN_POINTS
+    for name, values in lists.items():
+        assert found[name] in values, name
+    for name, values in PUBLISHED.get(key, {}).items():
+        assert {float(f"{value:.6g}") for value in values} <= set(lists[name]), name
