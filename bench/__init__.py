@@ -37,10 +37,13 @@ records are.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bench.cell.model import Model
     from bench.records.record import Record
 
 
@@ -63,3 +66,23 @@ def run(overrides: Sequence[str]) -> Record:
     from bench import cell  # it needs torch, which takes its time to import
 
     return cell.find_or_train(overrides)
+
+
+def load(record: Record, data_dir: Path | str = "") -> Model:
+    """The models of a record's final runs, to score any pair with.
+
+        >>> record = bench.run(["method=ips", "dataset=coat", "save=scores,model"])  # doctest: +SKIP
+        >>> record.scores()[0]  # seed 0: users, items, labels, scores of its test ratings  # doctest: +SKIP
+        >>> bench.load(record).score(users=[0, 0], items=[7, 9], seed=0)  # doctest: +SKIP
+
+    Args:
+        record: of a run with `save=model`.
+        data_dir: of the data set's files; by default `BENCH_DATA`, or else `data`.
+
+    Raises:
+        MissingData: the data set's files are absent.
+        BenchError: no model was saved with the record, or the files are not those that it was trained on.
+    """
+    from bench.cell import model
+
+    return model.model_of(record, Path(data_dir or os.environ.get("BENCH_DATA") or "data"))

@@ -20,6 +20,7 @@ from bench.engine.sampling import Pairs
 from bench.metrics import Ranking, auc, summarise
 
 _CELLS = 2**20  # pairs of all of D that are scored at once
+_BLOCK = 1024  # pairs that `scores_of` scores at once
 _SAMPLE = 32  # users, and as many items, whose pairs show the interaction
 
 
@@ -52,7 +53,7 @@ def measure(
     """
     users, items, labels = ratings
     with torch.no_grad():
-        scores = method.score(Pairs(users[None], items[None]))[0]
+        scores = scores_of(method, users, items)
         arrays = method.user_arrays()
     user_arrays = {name: value[0].cpu().numpy().astype(np.float32) for name, value in arrays.items()}
     measured = of_scores(scores, users, labels, k)
@@ -61,6 +62,20 @@ def measure(
         user_arrays["kappa"] = truth.selection_strength.astype(np.float32)
     measured.user_arrays.update(user_arrays)
     return measured
+
+
+def scores_of(method: Method, users: Tensor, items: Tensor) -> Tensor:
+    """(N,) scores of a method of one member, each equal to the last bit whatever stands beside its pair.
+
+    PyTorch rounds the end of an array otherwise than its middle, so pairs are scored in blocks of one size.
+
+    Args:
+        users, items: (N,) on the method's device.
+    """
+    n = len(users)
+    blocks = [torch.nn.functional.pad(each, (0, -n % _BLOCK)).split(_BLOCK) for each in (users, items)]
+    scores = [method.score(Pairs(*(each[None] for each in block)))[0] for block in zip(*blocks, strict=True)]
+    return torch.cat(scores)[:n]
 
 
 def of_scores(scores: Tensor, users: Tensor, labels: NDArray[np.bool_], k: int) -> Measured:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from bench import compose
+from bench.cell import saved
 from bench.cell.preparation import load_ratings, prepare
 from bench.cell.progress import Progress, silent
 from bench.cell.spec import Cell
@@ -66,12 +67,13 @@ def find_or_train(
 
 
 def find(cell: Cell, runs: Path, report: Report = to_stderr) -> Record | None:
-    """The record of a cell, or None where it is absent or damaged, or is to be trained again.
+    """The record of a cell, or None where it is absent or damaged, is to be trained again, or lacks what is
+    to be saved with it.
 
     Raises:
         BenchError: the store cannot be read.
     """
-    if cell.again:
+    if cell.again or saved.lacking(cell, runs):
         return None
     record = find_record(runs, cell.digest, report)
     if record is not None:
@@ -125,7 +127,15 @@ def reason(cell: Cell, runs: Path) -> str:
         if standing.cell != names:
             continue
         if digest == cell.digest:  # unless it is asked for, it is damaged, which has been told
-            return f"{title}, is trained again, as again=true asks for." if cell.again else ""
+            if cell.again:
+                return f"{title}, is trained again, as again=true asks for."
+            lacking = saved.lacking(cell, runs)
+            return (
+                f"{title}: the record {digest} stands without its {' and '.join(lacking)}; its final runs "
+                "are trained once more for that."
+                if lacking
+                else ""
+            )
         parts, fields = _differences(standing.identity, cell.identity)
         merit = (-len(parts), -len(fields), standing.finished)
         if nearest is None or merit > nearest[0]:

@@ -23,7 +23,16 @@ from bench.engine.method import MethodConfig
 from bench.errors import BenchError, nearest
 
 # Words of a command line that say where, with what and whether it runs, not what comes out.
-_PLACES = ("results", "data_dir", "hydra", "again", "engine.device", "engine.threads", "engine.memory_gib")
+_PLACES = (
+    "results",
+    "data_dir",
+    "hydra",
+    "again",
+    "save",
+    "engine.device",
+    "engine.threads",
+    "engine.memory_gib",
+)
 _KEPT = 8  # data sets that a process keeps
 _loaded: OrderedDict[Hashable, Ratings] = OrderedDict()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from bench.cell import saved
 from bench.cell.progress import Progress, Watch, silent
 from bench.cell.provenance import Clock
 from bench.cell.record import arrays_of, lost, record_of
@@ -23,7 +24,8 @@ def train_and_store(cell: Cell, runs: Path, progress: Progress = silent) -> Reco
 
     The stages of the plan find the point that the rule of selection puts first, without its seeing a test
     metric; it is trained with all seeds. Every stack is kept in `runs/groups` as soon as it is
-    trained, so that a run that was stopped goes on from there.
+    trained, so that a run that was stopped goes on from there. Of a record that stands and lacks what is to
+    be saved, only the final runs are trained.
 
     Returns:
         the record as it stands in the store.
@@ -34,7 +36,11 @@ def train_and_store(cell: Cell, runs: Path, progress: Progress = silent) -> Reco
         Sliced: the cell asks for a share of the first stage, and it is trained.
     """
     clock = Clock()
-    search = Search(cell, Trainer(cell, runs / STACKS_FOLDER, cell.again), Watch(cell, progress))
+    trainer = Trainer(cell, runs / STACKS_FOLDER, cell.again)
+    there = saved.incomplete(cell, runs)
+    if there is not None:
+        return saved.complete(cell, there, trainer, runs, progress)
+    search = Search(cell, trainer, Watch(cell, progress))
     if cell.slices > 1:
         if not cell.plan.stages:
             raise BenchError("sweep.slices divides the first stage of a sweep, but nothing is swept here.")
@@ -51,4 +57,6 @@ def train_and_store(cell: Cell, runs: Path, progress: Progress = silent) -> Reco
             f"({diverged[0]['what']}, for instance); try smaller learning rates."
         )
     record = dataclasses.replace(record_of(search), provenance=clock.provenance(search))
-    return write_record(runs, cell.digest, record, arrays_of(search), replace=cell.again)
+    written = write_record(runs, cell.digest, record, arrays_of(search), replace=cell.again)
+    saved.keep(trainer, search.chosen, runs, cell.digest, cell.save)
+    return written

@@ -27,15 +27,15 @@ _WITH_VALUE = {
 def hydra_words(words: Sequence[str]) -> list[str]:
     """The words of a command line as Hydra is to get them, after a check of each by itself.
 
-    `-m` may stand anywhere, and `grid.FIELD=[...]` adds a list for any field, which Hydra spells
-    `++grid.FIELD=[...]`.
+    `-m` may stand anywhere; `grid.FIELD=[...]` adds a list for any field, which Hydra spells
+    `++grid.FIELD=[...]`; and `save=scores,model` is the list `save=[scores,model]`, never a sweep.
 
     Raises:
         BenchError: a word is no override, or cannot be meant.
     """
     multirun = any(word in _MULTIRUN or word.startswith("hydra.mode=MULTIRUN") for word in words)
     flags = [word for word in words if word in _MULTIRUN]
-    rest = [word for word in words if word not in _MULTIRUN]
+    rest = [_as_list(word) for word in words if word not in _MULTIRUN]
     for before, word in zip(["", *rest], rest, strict=False):
         if word.startswith("-"):
             if word.split("=")[0] not in _ALONE | _WITH_VALUE:
@@ -43,6 +43,11 @@ def hydra_words(words: Sequence[str]) -> list[str]:
         elif before not in _WITH_VALUE:
             _check_word(word, multirun)
     return [*flags, *(f"++{word}" if word.startswith("grid.") else word for word in rest)]
+
+
+def _as_list(word: str) -> str:
+    name, _, value = word.partition("=")
+    return f"{name}=[{value}]" if name == "save" and not value.startswith("[") else word
 
 
 def told_apart(words: Sequence[str], overrides: Sequence[str]) -> list[str]:

@@ -83,6 +83,16 @@ class Provenance:
     command: str = ""
 
 
+@dataclass(frozen=True)
+class SavedScores:
+    """A seed's test ratings: users, items (N_t,) from 0, whether the label is positive, and the scores."""
+
+    users: NDArray[Any]
+    items: NDArray[Any]
+    labels: NDArray[Any]
+    scores: NDArray[Any]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """A cell that was trained.
@@ -182,6 +192,37 @@ class Record:
         arrays = self.arrays()
         return arrays["curve_steps"], arrays["curve"]
 
+    def scores(self) -> dict[int, SavedScores]:
+        """Each seed's test ratings and their scores, of a run with `save=scores`.
+
+        Raises:
+            NoRecord: none were saved.
+            BenchError: the record was not read from a store, or they are damaged.
+        """
+        arrays = self._saved("scores")
+        return {
+            seed: SavedScores(*(arrays[f"{each.name}_{seed}"] for each in dataclasses.fields(SavedScores)))
+            for seed in self.seeds
+        }
+
+    def parameters(self) -> dict[int, dict[str, NDArray[Any]]]:
+        """Each seed's arrays from which its model scores again (`bench.load`), of a run with `save=model`.
+
+        Raises:
+            NoRecord: none were saved.
+            BenchError: the record was not read from a store, or they are damaged.
+        """
+        found: dict[int, dict[str, NDArray[Any]]] = {seed: {} for seed in self.seeds}
+        for key, value in self._saved("model").items():
+            seed, _, name = key.partition("/")
+            found[int(seed)][name] = value
+        return found
+
+    def _saved(self, name: str) -> dict[str, NDArray[Any]]:
+        if self.runs is None:
+            raise BenchError(f"The record {self.digest} was not read from a store: it has no {name}.")
+        return store.read_beside(self.runs, self.digest, name)
+
     # --- JSON ---
 
     def to_json(self) -> dict[str, Any]:
@@ -219,6 +260,20 @@ def _of(kind: type[Any], values: Mapping[str, Any]) -> Any:
     """A dataclass of a document's fields; those that this version does not know are passed over."""
     known = {each.name for each in dataclasses.fields(kind)}
     return kind(**{name: value for name, value in values.items() if name in known})
+
+
+def saved_scores(scores: Mapping[int, SavedScores]) -> dict[str, NDArray[Any]]:
+    """The archive that `Record.scores` reads."""
+    return {
+        f"{each.name}_{seed}": getattr(values, each.name)
+        for seed, values in scores.items()
+        for each in dataclasses.fields(SavedScores)
+    }
+
+
+def saved_parameters(parameters: Mapping[int, Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """The archive that `Record.parameters` reads."""
+    return {f"{seed}/{name}": value for seed, arrays in parameters.items() for name, value in arrays.items()}
 
 
 # --- In the store -------------------------------------------------------------------------------------

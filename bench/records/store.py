@@ -4,6 +4,7 @@ A store is a folder, by default `results/runs`:
 
     <digest>/record.json     what was measured, and checksums over itself and over arrays.npz
     <digest>/arrays.npz      curves and per-seed values
+    <digest>/NAME.npz        what a run was asked to keep beside its record, such as scores
     failed/                  why a cell could not be trained; never read back as a result
     damaged/                 records that did not match their checksum, moved out of the way
     .tmp-*                   a record being written
@@ -42,6 +43,7 @@ SCHEMA = 1  # of record.json; a record of another number is trained again
 _DIGEST = re.compile(r"[0-9a-f]{16,64}")
 _TEMPORARY = re.compile(r"\.tmp-(?P<pid>\d+)-[0-9a-f]+@(?P<host>.*)")
 _OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)  # of a rename
+_WHOSE = "record"  # entry of an archive beside a record: that record's digest
 _DAY = 24 * 60 * 60.0  # seconds
 
 Array = NDArray[Any]
@@ -84,6 +86,38 @@ def read_arrays(runs: Path, digest: str) -> dict[str, Array]:
             return {name: arrays[name] for name in arrays.files}
     except Exception as error:  # whatever numpy and zipfile raise on a file that is not an archive
         raise _damaged(folder / "arrays.npz", f"is not a plain array archive ({error})") from error
+
+
+def has_beside(runs: Path, digest: str, name: str) -> bool:
+    """Whether an archive of that name stands beside a record; it is not looked into."""
+    return _beside(runs, digest, name).is_file()
+
+
+def read_beside(runs: Path, digest: str, name: str) -> dict[str, Array]:
+    """The arrays that `add_beside` has put beside a record.
+
+    Raises:
+        NoRecord: there are none.
+        DamagedRecord: the archive is damaged, another record's, or holds pickled objects.
+    """
+    file = _beside(runs, digest, name)
+    try:
+        with np.load(file, allow_pickle=False) as archive:  # zip archives have a checksum of each entry
+            arrays = {entry: archive[entry] for entry in archive.files}
+        whose = str(arrays.pop(_WHOSE))
+    except FileNotFoundError as error:
+        raise NoRecord(f"{file} does not exist; a run with save={name} writes it.") from error
+    except Exception as error:  # whatever numpy and zipfile raise on a file that is not an archive
+        raise DamagedRecord(
+            f"{file} is not a plain array archive ({error}): remove it, and a run with save={name} writes it."
+        ) from error
+    if whose != digest:
+        raise DamagedRecord(f"{file} belongs to the record {whose}: remove it, and save={name} writes it.")
+    return arrays
+
+
+def _beside(runs: Path, digest: str, name: str) -> Path:
+    return Path(runs) / digest / f"{name}.npz"
 
 
 def find(runs: Path, digest: str, report: Callable[[str], None] | None = None) -> dict[str, Any] | None:
@@ -225,6 +259,26 @@ def write(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return final
+
+
+def add_beside(runs: Path, digest: str, name: str, arrays: Mapping[str, Array]) -> Path:
+    """Puts an archive of arrays beside a record that stands, in the place of an earlier one; returns it.
+
+    Raises:
+        BenchError: it cannot be written, or no record stands there.
+        TypeError: an array holds objects.
+    """
+    file, temporary = _beside(runs, digest, name), _temporary(Path(runs))
+    packed = _pack({**arrays, _WHOSE: np.array(digest)})
+    try:
+        _write_file(temporary, packed)
+        os.replace(temporary, file)
+        _sync_folder(file.parent)
+    except OSError as error:
+        raise _unwritable(file, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return file
 
 
 def write_failure(runs: Path, digest: str, reason: Mapping[str, Any]) -> Path:
