@@ -350,6 +350,28 @@ def test_categories_are_those_of_the_videos(tmp_path: Path, source: str) -> None
     assert [np.flatnonzero(row).tolist() for row in found] == [[30], [1], [2, 5], [0]]
 
 
+def test_the_first_releases_ids_are_those_of_today_but_for_one(tmp_path: Path) -> None:
+    """It counted a video 1225 without rows; without it, ratings and categories are the same."""
+    today = {100: 100, 200: 1225, 300: 1226, 400: 10595}
+    first = {100: 100, 200: 1226, 300: 1227, 400: 10596}
+    found = []
+    for ids in (today, first):
+        place = tmp_path / str(ids[400])
+        write(place, "small_matrix.csv")
+        text = TEXTS["small_matrix.csv"]
+        for old, new in ids.items():
+            text = text.replace(f",{old},99,", f",{new},99,")
+        (place / "kuairec" / "small_matrix.csv").write_text(text)
+        (place / "kuairec" / "item_categories.txt").write_text(
+            "100\t3\n1225\t4\n1226\t5\n1227\t6\n10595\t7\n"
+        )
+        found.append(load(place, source="matrix"))
+    assert found[0].checksum == found[1].checksum
+    for ratings in found:
+        items = side_features(ratings).items
+        assert items is not None and items.argmax(1).tolist() == [3, 4, 5, 7]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
