@@ -25,7 +25,7 @@ from bench.cell.trained import Trained
 from bench.engine import kernels
 from bench.engine.device import device_of, dtype_of
 from bench.engine.members import Member, groups
-from bench.engine.memory import budget, bytes_per_member, least_bytes
+from bench.engine.memory import budget, bytes_per_member, least_bytes, scoring_bytes
 from bench.engine.method import Method, MethodConfig
 from bench.engine.sampling import TrainingData
 from bench.engine.training import Outcome, copies, train
@@ -74,11 +74,16 @@ class Trainer:
 
         def bytes_of(member: Member) -> int:
             training, validation = self.seeds.of_members([member])
-            n_test = len(self.seeds.test[member.seed][0]) if look_at_test else 0
             method = self._build([member], training)
-            return copies(method) * bytes_per_member(method, validation.labels.shape[-1], n_test)
+            return copies(method) * bytes_per_member(method, validation.labels.shape[-1])
 
         allowed = budget(self.cell.engine, self.device)
+        if (
+            look_at_test and members
+        ):  # one member after the other, so that it is taken off once and not for each
+            n_test = max(len(users) for users, _, _ in self.seeds.test)
+            largest = max((member.config for member in members), key=lambda config: config.embedding_size)
+            allowed = max(allowed - scoring_bytes(largest, n_test, self.dtype.itemsize), 0)
         return groups(members, bytes_of, allowed, self.device, least if self.kind.trained else None)
 
     def train_stack(

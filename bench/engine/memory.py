@@ -56,7 +56,7 @@ def bytes_per_member(method: Method, n_validation: int, n_test: int = 0) -> int:
         // n
     )
 
-    row = 4 * config.embedding_size * itemsize + _PAIR_BYTES
+    row = _row_bytes(config, itemsize)
     unbiased = data.unbiased_labels.shape[-1]
     pairs = min(config.batch_size, len(data.labels)) * (1 + config.everywhere_ratio) + unbiased
     step = pairs * row * max(len(method.parts), 1)
@@ -69,6 +69,16 @@ def bytes_per_member(method: Method, n_validation: int, n_test: int = 0) -> int:
     draws = len(data.labels) * (3 * pair + 2 * 8 * ratio + _DRAWING_BYTES + (_DRAWING_BYTES // 2) * ratio)
     cells = data.n_users * data.n_items if config.everywhere_ratio else 0  # one byte each
     return int(_COPIES * parameters + kept + max(step, scoring) + draws + cells)
+
+
+def scoring_bytes(config: MethodConfig, n_ratings: int, itemsize: int) -> int:
+    """What one member takes while so many ratings of it are scored at once."""
+    return n_ratings * _row_bytes(config, itemsize)
+
+
+def _row_bytes(config: MethodConfig, itemsize: int) -> int:
+    """Of a pair with its rows of embeddings."""
+    return 4 * config.embedding_size * itemsize + _PAIR_BYTES
 
 
 def _bytes(value: object) -> int:
