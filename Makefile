@@ -10,7 +10,7 @@ STUDY ?= ultd
 # Where studies and measurements of one's own stand, beside the committed ones. PUBLISH=1, for maintainers: in their place.
 OWN := $(if $(PUBLISH),,/own)
 
-.PHONY: help env test lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed rows calibrate known-truth storm slurm-test scaling grid-speed selection-study study findings publish publish-sweep
+.PHONY: help env test lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed rows rival calibrate known-truth storm slurm-test scaling grid-speed selection-study study findings publish publish-sweep
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -78,6 +78,9 @@ speed: env ## measure the engine against one-model-at-a-time PyTorch and the mem
 rows: env ## steps and phases of the table's rows with either kernels (results/speed/own)
 	$(RUN) -m bench.speed.rows --output results/speed$(OWN)/rows.csv $(ARGS)
 	$(RUN) -m bench.speed.rows --phases --output results/speed$(OWN)/phases.csv $(ARGS)
+
+rival: env ## the engine against a public script's MF and DR-JL (RIVAL=its folder: bench/speed/rival.py says which)
+	$(RUN) -m bench.speed.rival $(RIVAL) --output results/speed$(OWN)/rival.csv $(ARGS)
 
 selection-study: env ## which rule of selection finds the better points, on generated data (results/selection/own)
 	$(RUN) -m bench.study.selection_rules --output results/selection$(OWN)/rules.csv $(ARGS)
