@@ -3,7 +3,8 @@
 Every stack of the grid is trained by the engine, to its members' own stops. Beside each, in turns with it, a
 sample of the same steps and evaluations is timed in the plain loop over single models (`EagerMF` with
 `torch.optim.Adam`, AUC by scikit-learn), and extrapolated to the steps and evaluations that the members of
-the stack took. CPU time of one thread on either side. Generated data of Coat's size stand in where Coat is absent.
+the stack took. Both sides by CPU time of one thread. Generated data of Coat's size stand in where Coat is
+absent.
 """
 
 from __future__ import annotations

@@ -38,11 +38,11 @@ from bench.errors import BenchError
 from bench.files import write_csv
 from bench.speed.workload import COAT, YAHOO_R3, Workload, stack, training_data
 
-MODULE = "matrix_factorization_DT.py"
-CLASSES = {"mf": "MF", "dr_jl": "MF_DR_JL"}  # row → theirs
+SCRIPT_FILE = "matrix_factorization_DT.py"
+_CLASSES = {"mf": "MF", "dr_jl": "MF_DR_JL"}  # row → theirs
 # Data set, sizes, sizes of the suite's stack.
-SHAPES = (("Coat", COAT, (1, 8, 40)), ("Yahoo! R3", replace(YAHOO_R3, embedding_size=32), (4,)))
-HEADER = ("data", "row", "d", "batch", "members", "rival", "suite", "ratio")
+_SHAPES = (("Coat", COAT, (1, 8, 40)), ("Yahoo! R3", replace(YAHOO_R3, embedding_size=32), (4,)))
+_HEADER = ("data", "row", "d", "batch", "members", "rival", "suite", "ratio")
 _PROPENSITY_BATCH = 1024  # of their propensity network, which is not timed
 _TURN_SECONDS = 0.2  # of the suite, at least
 
@@ -50,7 +50,7 @@ _TURN_SECONDS = 0.2  # of the suite, at least
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.speed.rival", description=__doc__)
-    parser.add_argument("folder", type=Path, help=f"the public script's, with {MODULE}")
+    parser.add_argument("folder", type=Path, help=f"the public script's, with {SCRIPT_FILE}")
     parser.add_argument("--turns", type=int, default=3, help="of each side; the medians count")
     parser.add_argument("--output", type=Path, help="a CSV file for the lines")
     return command(parser, _work, arguments)
@@ -58,28 +58,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _work(given: argparse.Namespace) -> None:
     torch.set_num_threads(1)
-    theirs = loaded(given.folder)
+    theirs = public_script(given.folder)
     lines = []
-    for data, work, sizes in SHAPES:
-        for row in CLASSES:
+    for data, work, sizes in _SHAPES:
+        for row in _CLASSES:
             for line in against(theirs, row, work, sizes, given.turns):
                 lines.append([data, *line])
                 print(*lines[-1], file=sys.stderr, flush=True)
-    print(tabulate(lines, HEADER, disable_numparse=True))
+    print(tabulate(lines, _HEADER, disable_numparse=True))
     if given.output:
-        write_csv(given.output, HEADER, lines)
+        write_csv(given.output, _HEADER, lines)
 
 
-def loaded(folder: Path) -> types.ModuleType:
+def public_script(folder: Path) -> types.ModuleType:
     """The public script's module of models.
 
     Raises:
         BenchError: the folder has none, or it cannot be imported.
     """
-    file = folder / MODULE
+    file = folder / SCRIPT_FILE
     if not file.is_file():
         raise BenchError(
-            f"{folder} has no {MODULE}: name the folder real_world of a copy of "
+            f"{folder} has no {SCRIPT_FILE}: name the folder real_world of a copy of "
             "https://github.com/haoxuanli-pku/ICDE24-MNAR."
         )
     spec = importlib.util.spec_from_file_location("rival", file)
@@ -91,7 +91,7 @@ def loaded(folder: Path) -> types.ModuleType:
     try:
         with mock.patch.dict(sys.modules, stubs):
             spec.loader.exec_module(module)
-        found = [getattr(module, name) for name in CLASSES.values()]
+        found = [getattr(module, name) for name in _CLASSES.values()]
     except (ImportError, AttributeError, SyntaxError) as error:
         raise BenchError(f"{file} cannot be used as the public script's models: {error}.") from error
     assert found
@@ -101,7 +101,7 @@ def loaded(folder: Path) -> types.ModuleType:
 def against(
     theirs: types.ModuleType, row: str, work: Workload, sizes: Sequence[int], turns: int
 ) -> list[list[str]]:
-    """A line of `HEADER`, but for the data set's name, for each size of the suite's stack.
+    """A line of `_HEADER`, but for the data set's name, for each size of the suite's stack.
 
     Times are in µs of a thread per model and step, medians of epochs in turns.
     """
@@ -148,7 +148,7 @@ def _rival_epoch(
     """Seconds per step of one epoch of their `fit`."""
     x = torch.stack([data.users, data.items], -1).numpy()
     y = data.labels.numpy()
-    model = getattr(theirs, CLASSES[row])(
+    model = getattr(theirs, _CLASSES[row])(
         work.users,
         work.items,
         batch_size=work.batch_size,

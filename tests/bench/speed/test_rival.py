@@ -40,14 +40,14 @@ TINY = Workload(users=30, items=20, ratings=120, batch_size=16, embedding_size=4
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / rival.MODULE).write_text(SCRIPT)
+    (tmp_path / rival.SCRIPT_FILE).write_text(SCRIPT)
     return tmp_path
 
 
 def test_both_rows_are_timed_against_stacks_of_each_size(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(rival, "SHAPES", (("tiny", TINY, (1, 3)),))
+    monkeypatch.setattr(rival, "_SHAPES", (("tiny", TINY, (1, 3)),))
     monkeypatch.setattr(rival, "_TURN_SECONDS", 0.0)
     output = tmp_path / "rival.csv"
     assert rival.main([str(folder), "--turns", "1", "--output", str(output)]) == 0
@@ -63,7 +63,7 @@ def test_both_rows_are_timed_against_stacks_of_each_size(
 
 def test_a_folder_without_the_script_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"has no matrix_factorization_DT.py"):
-        rival.loaded(tmp_path)
-    (tmp_path / rival.MODULE).write_text("class MF: pass")
+        rival.public_script(tmp_path)
+    (tmp_path / rival.SCRIPT_FILE).write_text("class MF: pass")
     with pytest.raises(BenchError, match="cannot be used"):
-        rival.loaded(tmp_path)
+        rival.public_script(tmp_path)
