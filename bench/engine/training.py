@@ -150,8 +150,9 @@ def _without_copies(outcome: Outcome, n: int) -> Outcome:
         diverged.setdefault(member % n, what if member < n else f"{what}, stopped on half of validation")
     histories = []
     for history in outcome.histories:
-        # A copy may have gone on for longer.
-        evaluations = int((~history.criterion[:n].isnan()).any(0).nonzero().max()) + 1
+        # A copy may have gone on for longer; what is lost from the start has one evaluation, not a number.
+        measured = (~history.criterion[:n].isnan()).any(0).nonzero()
+        evaluations = int(measured.max()) + 1 if len(measured) else 1
         histories.append(
             History(
                 name=history.name,

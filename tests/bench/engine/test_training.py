@@ -295,6 +295,17 @@ def test_a_copy_that_diverges_is_its_member() -> None:
     assert outcome.diverged[2].endswith("of phase training, stopped on half of validation")
 
 
+def test_members_of_several_phases_may_all_diverge() -> None:
+    class Lost(Noise):
+        def step(self, draw: Draw) -> None:
+            super().step(draw)
+            self.prediction.tables["users"].fill_(torch.nan)
+
+    outcome = noise(3, Lost)
+    assert sorted(outcome.diverged) == [0, 1, 2]
+    assert outcome.best.isnan().all()
+
+
 def test_groups_share_shapes_and_fit_the_budget() -> None:
     members = [
         Member(point, seed, replace(BASE, embedding_size=size, learning_rate=rate))
