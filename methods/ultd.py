@@ -41,7 +41,7 @@ class ULTDConfig(MethodConfig):
     everywhere_ratio: int = field(default=1, metadata=at_least(1))
     # Free s_u, b_u for each user, the paper's equation | network: out of the user's embedding.
     rate: str = field(default="table", metadata=choices("table", "network"))
-    layers: int = field(default=1, metadata=at_least(1))  # hidden layers of the network
+    layers: int = field(default=1, metadata=between(1, 20))  # hidden layers of the network
     # Learning rate of ψ over that of θ: .3 to 1; of a network .01 to .1.
     rate_factor: float = field(default=0.3, metadata=at_least(0))
     rate_start: float = -2.0  # b_u at the start
