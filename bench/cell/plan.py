@@ -15,7 +15,7 @@ import math
 import operator
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.config import StageConfig
@@ -157,6 +157,10 @@ def plan(
             )
     # A row without parameters of its own has nothing to do in a stage of such parameters.
     resolved = [stage for stage in resolved if stage.lists or stage.around]
+    # What is not trained has no use for the first stages' lists: its own begin, around the configured point.
+    resolved = list(itertools.dropwhile(lambda stage: not stage.lists, resolved))
+    if resolved and resolved[0].around:
+        resolved[0] = replace(resolved[0], around=0)
     fields = tuple(dict.fromkeys(name for stage in resolved for name in stage.lists))
     if not fields:
         return Plan((), (), ())

@@ -133,6 +133,20 @@ def test_a_row_without_own_parameters_takes_the_lists_that_stand_instead() -> No
         plan([StageConfig(name="one", lists=["first"], instead=["fourth"])], first=A, third={})
 
 
+def test_a_row_with_own_parameters_only_starts_with_them() -> None:
+    """One that is not trained: the lists of rates are none of its."""
+    stages = [
+        StageConfig(name="rates", lists=["first"]),
+        StageConfig(name="shared", lists=["first"], around=1),
+        StageConfig(name="own", lists=["second"], around=4, points=3),
+        StageConfig(name="confirm", around=2),
+    ]
+    found = plan(stages, first={}, second=B)
+    assert [stage.name for stage in found.stages] == ["own", "confirm"]
+    tried = found.points(found.stages[0], [])
+    assert len(tried) == 3 and found.points(found.stages[1], tried) == tried[:2]
+
+
 # Plan, data set → new points of each stage, the paper's 80 shared ones among them where they belong.
 PROMISED = {
     ("paper", "coat"): [20, 76, 24, 0, 12],  # 4 of the 80 are among the rates
