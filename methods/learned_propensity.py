@@ -135,6 +135,10 @@ class PropensityMethod(Method):
         )
         return [first, *super().phases()]
 
+    def go_on(self, rate: Tensor) -> None:
+        """From here on the propensity learns at another rate (G,), with the decay that it had."""
+        self.propensity.retune(rate, self.config.propensity_weight_decay, anchored=False)
+
     def step_nominal(self, draw: Draw) -> None:
         """One step of the nominal propensity on a batch of D."""
         everywhere = draw.everywhere()

@@ -79,12 +79,8 @@ class ResIPS(PropensityMethod):
     def phases(self) -> list[Phase]:
         """The nominal propensity, then all parts at once."""
         first, main = super().phases()
-        return [first, replace(main, begin=self.slow_down)]
-
-    def slow_down(self) -> None:
-        """From here on the nominal propensity learns at `propensity_main_rate`."""
-        config = self.config
-        self.propensity.retune(config.propensity_main_rate, config.propensity_weight_decay, anchored=False)
+        rate = self.config.propensity_main_rate
+        return [first, replace(main, begin=lambda: self.go_on(rate))]
 
     def step(self, draw: Draw) -> None:
         """Propensity and its residual; the prediction model."""
