@@ -10,7 +10,7 @@ STUDY ?= ultd
 # Where studies and measurements of one's own stand, beside the committed ones. PUBLISH=1, for maintainers: in their place.
 OWN := $(if $(PUBLISH),,/own)
 
-.PHONY: help env test lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed rows rival calibrate known-truth storm slurm-test scaling grid-speed selection-study study findings publish publish-sweep
+.PHONY: help env test lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed rows rival calibrate known-truth storm slurm-test scaling grid-speed selection-study plan-study study findings publish publish-sweep
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -84,6 +84,9 @@ rival: env ## the engine against a public script's MF and DR-JL (RIVAL=its folde
 
 selection-study: env ## which rule of selection finds the better points, on generated data (results/selection/own)
 	$(RUN) -m bench.study.selection_rules --output results/selection$(OWN)/rules.csv $(ARGS)
+
+plan-study: env ## how good the points are that plans of seeds choose, on generated data and Coat (results/selection/own)
+	$(RUN) -m bench.study.plan_regret --output results/selection$(OWN)/plans.csv $(ARGS)
 
 grid-speed: env ## the paper's 80 points of MF on Coat against one model at a time (results/speed/own)
 	$(RUN) -m bench.speed.grid --output results/speed$(OWN)/grid.csv $(ARGS)
