@@ -348,9 +348,10 @@ def plans_in_words(sweeps: Mapping[str, Points]) -> str:
 
 
 def stages_in_words(sweeps: Sequence[Points]) -> str:
-    """The stages of a data set's sweeps, `shared 16 × 1, own 8 × 1; embedding sizes 16`; "" without any.
+    """The stages of a data set's sweeps; "" without any.
 
-    Points of a row × seeds of each point.
+    As in `rates 16 × 3, own 8 × 3; 72 trainings; embedding sizes 16`: points of a row × seeds of each point,
+    and the trainings of a row.
     """
     sizes: dict[str, list[int]] = {}
     seeds: dict[str, int] = {}
@@ -358,9 +359,14 @@ def stages_in_words(sweeps: Sequence[Points]) -> str:
         for stage, (size, n) in points.stages().items():
             sizes.setdefault(stage, []).append(size)
             seeds[stage] = max(seeds.get(stage, 0), n)
-    stages = ", ".join(
-        f"{stage} {'–'.join(map(str, dict.fromkeys((min(found), max(found)))))} × {seeds[stage]}"
-        for stage, found in sizes.items()
-    )
+    if not sizes:
+        return ""
+    stages = ", ".join(f"{stage} {_from_to(found)} × {seeds[stage]}" for stage, found in sizes.items())
+    stages += f"; {_from_to([len(points.trainings) for points in sweeps])} trainings"
     embeddings = sorted(set().union(*(points.values("embedding_size") for points in sweeps)))
     return stages + (f"; embedding sizes {', '.join(map(str, embeddings))}" if embeddings else "")
+
+
+def _from_to(numbers: Sequence[int]) -> str:
+    """The smallest and the largest, `2–3`, or the one number that all are."""
+    return "–".join(map(str, dict.fromkeys((min(numbers), max(numbers)))))

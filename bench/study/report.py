@@ -15,15 +15,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from omegaconf import OmegaConf
 from scipy.stats import spearmanr
 from tabulate import tabulate
 
 from bench.command.main import main as run_command
+from bench.config import ProtocolConfig
 from bench.errors import BenchError
-from bench.files import write_text
+from bench.files import CONF, write_text
 from bench.records.metric import AUC, METRICS
 from bench.records.points import read_folder
 from bench.study.files import StudyResult
@@ -336,13 +339,25 @@ def noise(findings: Findings) -> str:
         best = float(np.median(runs.max(1) - runs.mean(1)))
         reached = sum(runs[place].max() >= value for place, value in enumerate(printed.values()))
         numbers = (f"{single:.4f}", f"{apart:.4f}", f"{margin:+.3f}", f"{chance:.2g}", f"{common:.2f}")
-        table.append([column.title, *numbers, f"{best:+.4f}", f"{reached} of {len(runs)}"])
+        validated = f"{validated_share(column.protocol, runs.shape[1]):.0%}"
+        table.append([column.title, *numbers, f"{best:+.4f}", f"{reached} of {len(runs)}", validated])
     header = [
         *("Column", "sd of a run", "sd of two rows' difference", "Paper: ULTD − best baseline"),
         *("Chance of that by luck", "Share of a seed common to all rows", "Best of n runs − mean"),
-        "Paper's numbers that the best run reaches",
+        *("Paper's numbers that the best run reaches", "Unbiased ratings in some seed's validation set"),
     ]
     return _table(table, header)
+
+
+def validated_share(protocol: str, n_seeds: int) -> float:
+    """The share of the unbiased ratings that is expected to be in the validation set of one of the seeds.
+
+    Each seed draws its own, independently of the others.
+    """
+    file = CONF / "protocol" / f"{protocol}.yaml"
+    given: Any = OmegaConf.load(file) if file.is_file() else {}
+    share = float(given.get("unbiased_validation", ProtocolConfig().unbiased_validation))
+    return 1 - (1 - share) ** n_seeds
 
 
 def conventions(frame: Frame) -> str:

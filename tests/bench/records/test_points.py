@@ -90,7 +90,10 @@ def test_a_point_is_the_mean_of_its_seeds_by_what_selects() -> None:
 
 def test_a_sweep_is_described_by_its_stages() -> None:
     sized = Points(("embedding_size",), (training((8,), 0, 0.7), training((16,), 0, 0.7)))
-    assert stages_in_words([SMALL, sized]) == "shared 2–3 × 2, confirm 1 × 3; embedding sizes 8, 16"
+    assert (
+        stages_in_words([SMALL, sized])
+        == "shared 2–3 × 2, confirm 1 × 3; 2–6 trainings; embedding sizes 8, 16"
+    )
     assert stages_in_words([]) == ""
 
 

@@ -12,6 +12,7 @@ import pytest
 import scipy.stats
 
 from bench import table
+from bench.data.split import split
 from bench.errors import BenchError
 from bench.study import report as findings
 from bench.study.files import Chosen, Scored, StudyResult
@@ -158,6 +159,13 @@ def test_the_noise_of_a_run_is_what_the_seeds_show() -> None:
     assert fields[3] == "+0.010"
     assert float(fields[4]) == pytest.approx(2 * scipy.stats.norm.sf(0.01 / float(fields[2])), rel=0.1)
     assert float(fields[5]) == pytest.approx(9 / 25, abs=0.08)
+    assert fields[8] == "100%"
+
+
+def test_the_share_of_validated_ratings_is_that_of_the_splits() -> None:
+    splits = [split(2000, seed).validation for seed in range(10)]
+    share = len(np.unique(np.concatenate(splits))) / 2000
+    assert findings.validated_share("table", 10) == pytest.approx(share, abs=0.03)
 
 
 def test_the_naive_row_is_held_against_the_study_of_it(tmp_path: Path) -> None:
@@ -204,7 +212,7 @@ def test_the_command(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = file.read_text()
     assert "### Readings" in text and "make study STUDY=bounds" in text and "$" not in text
     coat = next(line for line in text.splitlines() if line.startswith("| Coat") and "table" in line)
-    tuned = "shared 1 × 2; embedding sizes 8"
+    tuned = "shared 1 × 2; 2 trainings; embedding sizes 8"
     assert [field.strip() for field in coat.split("|")][5:9] == ["80", tuned, "2", "1.0"]
     assert findings.main(["--results", str(results)]) == 0
     assert file.read_text() == text
