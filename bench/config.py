@@ -22,7 +22,7 @@ class DatasetConfig:
     # What the quick grid chose for plain MF on validation: where every method starts.
     learning_rate: float = MISSING
     weight_decay: float = MISSING
-    backbone: str = "mf"  # mf | features
+    backbone: str = "ids"  # ids | features
     everywhere_ratio: int = 1  # pairs of all of D per observed pair, for the methods that draw them
     evaluations_per_epoch: int = 1  # how often validation AUC is measured
     untuned_sweep: str = "default"  # what `make table1` does for a cell that no sweep has tuned yet

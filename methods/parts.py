@@ -255,7 +255,7 @@ class Heads(Part):
 def _featured(
     method: Method, size: int, heads: int = 0, sides: tuple[str, ...] = ("user", "item")
 ) -> tuple[Tables, Links]:
-    """Tables of the features' weights and what they belong to; none where the method's backbone is `mf`.
+    """Tables of the features' weights and what they belong to; none where the method's backbone is `ids`.
 
     Args:
         size: D of the embeddings. heads: T of biases (G, n, T); 0 of biases (G, n).
@@ -266,11 +266,11 @@ def _featured(
     """
     tables: Tables = {}
     links: Links = {}
-    if method.config.backbone == "mf":
+    if method.config.backbone == "ids":
         return tables, links
     data, n = method.data, method.n_members
     if data.user_features is None and data.item_features is None:
-        raise BenchError("method.backbone=features reads side features, and these data have none: use mf.")
+        raise BenchError("method.backbone=features reads side features, and these data have none: use ids.")
     for side, features in (("user", data.user_features), ("item", data.item_features)):
         if side in sides and features is not None:
             weights, slopes = f"{side}_weights", f"{side}_slopes"

@@ -100,6 +100,6 @@ def side_features(ratings: Ratings) -> SideFeatures:
     if ratings.features is None:
         raise BenchError(
             f"method.backbone=features reads side features, and the data set '{ratings.name}' has none: use "
-            "method.backbone=mf."
+            "method.backbone=ids."
         )
     return ratings.features()

@@ -86,9 +86,9 @@ class MethodConfig:
     score: str = field(default="sigmoid", metadata=choices("sigmoid", "raw"))
     # Which biases a factorisation has: all | no_global | none.
     biases: str = field(default="all", metadata=choices("all", "no_global", "none"))
-    # What a model of a pair is: mf, matrix factorisation of ids | features, the same with side features of
-    # users and items (`methods.parts.Factorisation`).
-    backbone: str = field(default="mf", metadata=choices("mf", "features"))
+    # What a model of a pair reads: ids | features, side features of users and items beside their ids
+    # (`methods.parts.Factorisation`).
+    backbone: str = field(default="ids", metadata=choices("ids", "features"))
     # Standard deviation of the initial embeddings.
     init_scale: float = field(default=0.1, metadata=between(1e-6, 1e3))
 

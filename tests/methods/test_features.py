@@ -107,7 +107,7 @@ def test_every_row_starts_as_without_features_and_learns_from_them(key: str) -> 
 
 
 def test_data_without_features_are_refused() -> None:
-    with pytest.raises(BenchError, match=r"these data have none: use mf\.$"):
+    with pytest.raises(BenchError, match=r"these data have none: use ids\.$"):
         small.built("mf", backbone="features")
     compose.register()
     config = compose.composed(["method=mf", "dataset=synthetic", "method.backbone=features"])

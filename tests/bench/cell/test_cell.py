@@ -48,7 +48,7 @@ def test_only_cells_that_read_side_features_depend_on_them() -> None:
     without = cells.load_ratings(config)
     found = replace(without, features=lambda: known)
     assert cells.prepare(config, found).identity == cells.prepare(config, without).identity
-    for word in ("method.backbone=features", "grid.backbone=[mf,features]"):
+    for word in ("method.backbone=features", "grid.backbone=[ids,features]"):
         reading = cells.prepare(compose.composed([*TINY, "method=mf", word]), found)
         assert reading.identity.data == f"{without.checksum} of the features"
         other = replace(without, features=lambda: replace(known, checksum="of others"))
@@ -59,14 +59,14 @@ def test_only_cells_that_read_side_features_depend_on_them() -> None:
 
 def test_side_features_reach_the_members_that_read_them() -> None:
     compose.register()
-    config = compose.composed([*TINY, "method=mf", "grid.backbone=[mf,features]"])
+    config = compose.composed([*TINY, "method=mf", "grid.backbone=[ids,features]"])
     known = SideFeatures(np.ones((50, 2), np.float32), None, "of the features")
     cell = cells.prepare(config, replace(cells.load_ratings(config), features=lambda: known))
     seeds = Seeds.of(cell, torch.device("cpu"), torch.float64)
     for point in cell.points:
         training, _ = seeds.of_members([Member(0, 1, point)])
         assert training.item_features is None
-        if point.backbone == "mf":
+        if point.backbone == "ids":
             assert training.user_features is None
         else:
             assert training.user_features is not None

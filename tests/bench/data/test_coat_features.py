@@ -26,6 +26,6 @@ def test_it_is_configured_as_coat_but_for_the_backbone() -> None:
 def test_every_row_reads_the_features_there_and_nowhere_else() -> None:
     compose.register()
     for key in methods.names():
-        for dataset, backbone in (("coat", "mf"), ("coat_features", "features")):
+        for dataset, backbone in (("coat", "ids"), ("coat_features", "features")):
             config = compose.composed([f"dataset={dataset}", f"method={key}"])
             assert config.method.backbone == backbone, (key, dataset)

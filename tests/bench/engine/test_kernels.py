@@ -462,7 +462,7 @@ def trained(
     members: list[int],
     steps: int = 12,
     by_rows: bool = False,
-    backbone: str = "mf",
+    backbone: str = "ids",
 ) -> Method:
     """Some of three members after the same number of steps of each phase."""
     kind = methods.get(key)
@@ -492,7 +492,7 @@ def trained(
 TRAINED = [key for key in methods.names() if methods.get(key).trained]
 
 
-@pytest.mark.parametrize("backbone", ["mf", "features"])
+@pytest.mark.parametrize("backbone", ["ids", "features"])
 @pytest.mark.parametrize(
     ("key", "by_rows"),
     [*((key, False) for key in TRAINED), *((key, True) for key in ("mf", "escm2_dr", "ltd", "res_dr"))],
@@ -511,7 +511,7 @@ def test_a_method_scores_as_with_the_reference(key: str, by_rows: bool, backbone
     assert found[0].std() > 0.01
 
 
-@pytest.mark.parametrize(("threads", "backbone"), [(1, "mf"), (2, "mf"), (2, "features")])
+@pytest.mark.parametrize(("threads", "backbone"), [(1, "ids"), (2, "ids"), (2, "features")])
 @pytest.mark.parametrize("key", TRAINED)
 def test_neither_neighbours_nor_threads_change_a_bit(key: str, threads: int, backbone: str) -> None:
     """Batches are of 32 and 64: torch's sigmoid rounds the last few numbers of a tensor otherwise."""
