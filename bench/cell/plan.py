@@ -116,7 +116,7 @@ def plan(
     Args:
         lists: name of a list → field → values.
         given: the command line's: they replace a field's other lists, and a field that no stage sweeps is
-            swept in the first.
+            swept with the method's own, or in the first stage where no stage names those.
         configured: the point to start from, of all fields.
         seeds: of the final runs: no stage has more. default_seeds: of a stage that does not say.
 
@@ -147,7 +147,9 @@ def plan(
                 "around yet: give it around: 0."
             )
         swept = {name for stage in resolved for name in stage.lists}
-        resolved[0].lists.update({name: list(given[name]) for name in given if name not in swept})
+        own = (place for place, config in enumerate(stages) if {"own_grid", "long_grid"} & set(config.lists))
+        more = {name: list(given[name]) for name in given if name not in swept}
+        resolved[next(own, 0)].lists.update(more)
     for stage in resolved:
         size = math.prod(min(len(each), 3) if stage.near else len(each) for each in stage.lists.values())
         if size > _MOST_POINTS:

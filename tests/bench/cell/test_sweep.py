@@ -217,6 +217,9 @@ def test_a_list_of_the_command_line_replaces_the_files() -> None:
     found = sweep.plan(stages, lists, {"b": [9], "c": ["y"]}, {"a": 1, "b": 1, "c": "x"}, 10, 3)
     assert found.stages[0].lists == {"a": [0, 1, 2], "c": ["y"]}
     assert found.stages[1].lists == {"b": [9]}
+    own = [stages[0], StageConfig(name="own", lists=["long_grid"], around=1)]
+    found = sweep.plan(own, {**lists, "long_grid": B}, {"c": ["y"]}, {"a": 1, "b": 1, "c": "x"}, 10, 3)
+    assert [stage.lists for stage in found.stages] == [A, {**B, "c": ["y"]}]
 
 
 @pytest.mark.parametrize(

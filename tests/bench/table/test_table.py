@@ -59,7 +59,8 @@ def test_a_column_says_by_what_its_rows_were_tuned(results: Path) -> None:
         file = results / "sweep" / "table" / "coat" / f"{method}.csv"
         file.parent.mkdir(parents=True, exist_ok=True)
         make_sweep(file, stages + more)
-    said = "Tuned over (points × seeds): shared 2–3 × 2, confirm 1 × 6; 8–10 trainings; embedding sizes 4, 8, 16."
+    said = "Tuned over (points × seeds): shared 2–3 × 2, confirm 1 × 6; 8–10 trainings; "
+    said += "embedding sizes 4, 8, 16."
     texts = table.build(results)
     assert texts["table1.md"].count(said) == 1 and said in texts["table1.html"]
     file.write_text("learning_rate,seeds\n0.1,5\n")
