@@ -87,7 +87,7 @@ def real(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
     [
         # A misspelt name: the nearest one.
         (("method=ips", "method.clp=3"), "no field 'method.clp' with method=ips: did you mean 'clip'?"),
-        (("method.clip=3",), "no field 'method.clip' with method=mf: the choices are batch_size,"),
+        (("method.clip=3",), "no field 'method.clip' with method=mf: the choices are backbone,"),
         (("dataset.n_user=3",), "no field 'dataset.n_user' with dataset=synthetic: did you mean 'n_users'?"),
         (("protocol.unbiased_trian=0.1",), "did you mean 'unbiased_train'?"),
         (("seed=3",), "no field 'seed': did you mean 'seeds'?"),
