@@ -15,6 +15,8 @@ class DatasetConfig:
     name: str = MISSING
     extra: list[str] = field(default_factory=list)  # files of data sets from outside the checkout
     title: str = MISSING  # how the table writes it
+    paper: str = ""  # the data set whose numbers of the paper's stand beside it; "": its own
+    note: str = ""  # a sentence about it under the table
     threshold: float = MISSING  # a rating of at least this is a positive label
     k: int = MISSING  # cut-off of NDCG@K and Recall@K
     batch_size: int = MISSING  # defaults of every method on this data set

@@ -60,10 +60,11 @@ from bench.table.manifest import (
 from bench.table.terminal import agreement, printable
 from bench.table.terminal import text as in_terminal
 
-DATASETS = ("coat", "yahoo_r3", "kuairec", "synthetic")  # in the table's order
+DATASETS = ("coat", "yahoo_r3", "kuairec", "coat_features", "synthetic")  # in the table's order
 PROTOCOLS = ("table", "text")
 REFERENCE = methods.ROWS[0]  # the row that the others are tested against: plain MF
-SEEDS = {"coat": 20}  # final runs where the configuration's number is too few: small test sets, cheap cells
+# Final runs where the configuration's number is too few: small test sets, cheap cells.
+SEEDS = {"coat": 20, "coat_features": 20}
 
 _NAMED = 3  # cells of which it is said why they are trained again
 
@@ -259,7 +260,9 @@ def manifest(plan: TablePlan, listing: Listing) -> TableManifest:
     described = []
     for name in _ordered(DATASETS, (key[1] for key in keys)):
         config = compose.composed(_overrides(plan, plan.protocols[0], name, REFERENCE)).dataset
-        described.append(Dataset(dataset=name, title=config.title, k=config.k))
+        described.append(
+            Dataset(dataset=name, title=config.title, k=config.k, paper=config.paper, note=config.note)
+        )
     return TableManifest(
         protocols=_ordered(PROTOCOLS, (key[0] for key in keys)),
         datasets=described,

@@ -40,7 +40,7 @@ _UNSEEN = ("device", "threads", "memory_gib")  # fields of the engine that chang
 # training comes to.
 _NOT_OF_TRAININGS = (
     *("extra", "biased", "unbiased"),
-    *("title", "untuned_sweep", "screening_seeds", "selection_seeds"),
+    *("title", "paper", "note", "untuned_sweep", "screening_seeds", "selection_seeds"),
     *DATASET_LISTS,
 )
 

@@ -31,7 +31,7 @@ from bench.records.metric import AUC, METRICS
 from bench.records.points import read_folder
 from bench.study.files import StudyResult
 from bench.table import load_frame
-from bench.table.claims import TEST, Claim, Claims, chosen_by, claims, in_words
+from bench.table.claims import TEST, Claim, Claims, chosen_by, claims, in_words, once_more
 from bench.table.comparisons import SeedComparison, compare_seeds
 from bench.table.frame import Frame
 from bench.table.lines import ALPHA, TOLERANCE, Column, Line
@@ -431,8 +431,17 @@ def sentences(findings: Findings) -> list[str]:
     constant, merged = (findings.frame.title(method) for method in PLAIN)
     datasets = in_words(column.dataset.title for column in findings.first)
     return [
-        f"{findings.claims.reproduced.sentence} Every row is tuned on validation alone. KuaiRec's ratings "
-        "are not the paper's, and its numbers not comparable.",
+        " ".join(
+            filter(
+                None,
+                (
+                    findings.claims.reproduced.sentence,
+                    once_more(findings.frame.lines),
+                    "Every row is tuned on validation alone.",
+                    "KuaiRec's ratings are not the paper's, and its numbers not comparable.",
+                ),
+            )
+        ),
         findings.claims.proposed.comparable.sentence,
         f"Of {gains} significant gains in AUC over MF on {datasets}, {lasting} "
         f"{'is' if lasting == 1 else 'are'} also one over the two plain controls (same test and correction): "

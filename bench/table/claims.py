@@ -60,8 +60,21 @@ class Reproduced:
 
 
 def reproduced(frame: Frame) -> Reproduced:
-    """The paper's numbers that can be compared."""
-    return Reproduced([line for line in frame.lines if line.within is not None])
+    """The paper's numbers that can be compared, each once: with its own data set's."""
+    lines = [line for line in frame.lines if not line.dataset.repeats]
+    return Reproduced([line for line in lines if line.within is not None])
+
+
+def once_more(lines: Sequence[Line]) -> str:
+    """How many numbers come out on other readings of the paper's data sets, as a sentence; "" for none."""
+    readings: dict[str, list[Line]] = {}
+    for line in lines:
+        if line.dataset.repeats and line.within is not None:
+            readings.setdefault(line.dataset.title, []).append(line)
+    found = ((title, Reproduced(compared)) for title, compared in readings.items())
+    return " ".join(
+        f"On {title}, beside the same printed numbers, {each.inside} of {each.n} do." for title, each in found
+    )
 
 
 def chosen_by(frame: Frame) -> str:
@@ -236,6 +249,7 @@ def _of_paper(frame: Frame, against: str, *, proposed: bool) -> list[SeedCompari
         and each.line.protocol == frame.manifest.protocols[0]
         and METRICS[each.line.metric].in_paper
         and each.line.row.family == "paper"
+        and not each.line.dataset.repeats
         and each.line.row.proposed is proposed
     ]
 

@@ -454,7 +454,7 @@ def _line(
     protocol: str, dataset: Dataset, row: Row, cell: CellResult, key: MetricKey, paper: PaperNumbers
 ) -> Line:
     metric, convention = key
-    printed = (row.method, dataset.dataset, f"{metric}@{dataset.k}" if convention else metric)
+    printed = (row.method, dataset.printed, f"{metric}@{dataset.k}" if convention else metric)
     honest = cell.comparable and convention in ("", cell.no_positive)
     return Line(
         protocol=protocol,

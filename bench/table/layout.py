@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.records.metric import METRICS
-from bench.table.claims import Reproduced, chosen_by
+from bench.table.claims import Reproduced, chosen_by, once_more
 from bench.table.comparisons import BEST_BASELINE, REFERENCE
 from bench.table.editions import editions
 from bench.table.frame import Frame
@@ -86,7 +86,8 @@ class Group:
             return ""
         rule = _NO_POSITIVE.get(self.cell.no_positive, self.cell.no_positive)
         return (
-            f"{self.cell.source.rstrip('.')}. Positive: ≥ {self.cell.threshold:g}. "
+            (f"{self.dataset.note} " if self.dataset.note else "")
+            + f"{self.cell.source.rstrip('.')}. Positive: ≥ {self.cell.threshold:g}. "
             f"Users without a positive test rating {rule}. K = {self.dataset.k}, n = {self.seeds}."
             + (f" Tuned over (points × seeds): {self.tuning}." if self.tuning else "")
             + (f" {self.editions}" if self.editions else "")
@@ -208,10 +209,12 @@ def reading(frame: Frame, *, points: bool = True, published: str = "Origin publi
 
 def in_tolerance(lines: Sequence[Line]) -> str:
     """How many of the paper's numbers came out (`bench.table.claims.Reproduced`)."""
-    compared = Reproduced([line for line in lines if line.within is not None])
+    own = [line for line in lines if line.within is not None and not line.dataset.repeats]
+    compared, again = Reproduced(own), once_more(lines)
     if not compared.n:
-        return "No number here is comparable with the paper's."
-    return f"{compared.inside} of {compared.n} comparable numbers lie within ±{TOLERANCE:g} of the paper's."
+        return again or "No number here is comparable with the paper's."
+    said = f"{compared.inside} of {compared.n} comparable numbers lie within ±{TOLERANCE:g} of the paper's."
+    return f"{said} {again}".rstrip()
 
 
 def heading(metric: str, k: int) -> str:

@@ -52,11 +52,26 @@ FAMILIES = ("paper", "control", "guest")  # in the table's order, a rule between
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A group of the table's columns; k is the cut-off of its NDCG and Recall."""
+    """A group of the table's columns; k is the cut-off of its NDCG and Recall.
+
+    paper: the data set whose numbers of the paper's stand beside it; "": its own. note: a sentence about it.
+    """
 
     dataset: str
     title: str
     k: int
+    paper: str = ""
+    note: str = ""
+
+    @property
+    def printed(self) -> str:
+        """The data set of the paper's numbers beside it."""
+        return self.paper or self.dataset
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it is another reading of a data set of the paper's, whose claims are counted there."""
+        return self.printed != self.dataset
 
 
 @dataclass(frozen=True)

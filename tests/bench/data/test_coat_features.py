@@ -20,7 +20,7 @@ def test_it_is_configured_as_coat_but_for_the_backbone() -> None:
     compose.register()
     coat, found = (compose.composed([f"dataset={name}"]).dataset for name in ("coat", "coat_features"))
     apart = {name for name, value in vars(coat).items() if vars(found)[name] != value}
-    assert apart == {"name", "title", "backbone"}
+    assert apart == {"name", "title", "paper", "note", "backbone"}
 
 
 def test_every_row_reads_the_features_there_and_nowhere_else() -> None:

@@ -12,10 +12,12 @@ import pytest
 
 from bench import table
 from bench.records.metric import CONVENTIONS
-from bench.table.claims import Claim, claims
+from bench.table import layout
+from bench.table.claims import Claim, claims, once_more
 from bench.table.comparisons import SeedComparison
 from bench.table.frame import Frame
 from bench.table.lines import ALPHA
+from bench.table.manifest import TableManifest
 from tests.bench.small_results import SEEDS, make_results
 
 PROPOSED = {"auc": 0.790, "ndcg": 0.526, "recall": 0.500}  # above all baselines, between them, below them
@@ -108,3 +110,45 @@ def test_the_verdict(frame: Frame) -> None:
 def test_a_lower_loss_is_better(frame: Frame) -> None:
     loss = replace(of(frame, -1).comparisons[0], line=replace(frame.comparisons[0].line, metric="ideal_loss"))
     assert (Claim("", "", [loss]).above, Claim("", "", [loss]).below) == (1, 0)
+
+
+def test_another_reading_of_a_data_set_has_its_numbers_and_none_of_its_claims(
+    frame: Frame, results: Path, tmp_path: Path
+) -> None:
+    """KuaiRec's records, told to be Coat's: the paper's numbers stand beside them, and count nowhere else."""
+    manifest = frame.manifest
+    coat, kuairec = manifest.datasets
+    reading = replace(kuairec, title="Coat, read otherwise", paper="coat", note="Because of this.", k=5)
+    assert (coat.printed, coat.repeats, reading.printed, reading.repeats) == ("coat", False, "coat", True)
+    lines = [
+        replace(line, dataset=reading, cell=line.cell, paper="0.75")
+        if line.dataset == kuairec and line.values and line.metric == "auc"
+        else line
+        for line in frame.lines
+    ]
+    more = replace(frame, lines=lines)
+    assert claims(more).reproduced.n == claims(frame).reproduced.n
+    again = [line for line in lines if line.dataset == reading]
+    inside = sum(bool(line.within) for line in again)
+    said = f"On Coat, read otherwise, beside the same printed numbers, {inside} of {len(again)} do."
+    assert again and once_more(lines) == said
+    assert layout.in_tolerance(lines) == f"{layout.in_tolerance(frame.lines)} {said}"
+    group = layout.column_groups(
+        replace(more, manifest=replace(manifest, datasets=[coat, reading])), "table"
+    )[1]
+    assert group.caption.startswith("Because of this. ")
+
+
+def test_the_papers_numbers_are_those_of_the_data_set_that_is_named(results: Path, tmp_path: Path) -> None:
+    folder = results / "table1"
+    manifest = TableManifest.read(folder)
+    coat, kuairec = manifest.datasets
+    other = replace(coat, paper="yahoo_r3", note="A note.")
+    replace(manifest, datasets=[other, kuairec]).write(folder)
+    try:
+        assert TableManifest.read(folder).datasets == [other, kuairec]
+        line = next(line for line in table.load_results(results).lines if line.paper)
+    finally:
+        manifest.write(folder)
+    assert line.dataset == other and line.metric == "auc"
+    assert line.paper == table.read_paper(table.PAPER)[line.row.method, "yahoo_r3", "auc"]
