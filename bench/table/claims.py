@@ -2,23 +2,91 @@
 
 A claim is a set of the table's own comparisons (`bench.table.comparisons`), so that its p-values are those
 behind the table's marks. They are of the first protocol, which is the one of the paper's printed numbers.
+Whether a printed number comes out, and how sure that is, is said once, too (`Verdict`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from bench.records.metric import METRICS
 from bench.table.comparisons import BEST_BASELINE, REFERENCE, SeedComparison
 from bench.table.frame import Frame
 from bench.table.lines import ALPHA, TOLERANCE, Line
+from bench.table.statistics import t_interval
 
 TEST = "exact two-sided Wilcoxon signed-rank test over paired seeds"
 FAMILY = "Holm's correction over the paper's rows of a column"  # what `corrected` does with them
 
 
 # --- The printed numbers ------------------------------------------------------------------------------
+
+
+class Verdict(StrEnum):
+    """Whether a number of the paper's comes out, judged by the interval of our difference from it.
+
+    The interval (`difference_interval`) tells apart what a mean alone cannot: a mean within the tolerance may
+    be there by luck, and one outside of it as well.
+    """
+
+    REPRODUCED = "reproduced"  # the interval holds zero and lies within the tolerance
+    WITHIN = f"surely within ±{TOLERANCE:g}"  # it lies within the tolerance, without zero
+    DIFFERS = "differs surely"  # it lies outside of the tolerance
+    UNDECIDED = "undecided"  # it crosses the tolerance, or there is none
+
+    @property
+    def meaning(self) -> str:
+        """In a sentence's words."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    Verdict.REPRODUCED: f"the interval holds the printed number and lies within ±{TOLERANCE:g} of it",
+    Verdict.WITHIN: f"another number, but the whole interval lies within ±{TOLERANCE:g} of the printed one",
+    Verdict.DIFFERS: f"the whole interval is more than {TOLERANCE:g} away from the printed number",
+    Verdict.UNDECIDED: f"the interval reaches to both sides of ±{TOLERANCE:g}: more seeds could tell",
+}
+INTERVAL = (
+    "95 % interval of our mean (Student's t over the seeds, with the spread over re-tunings where it is "
+    "known) and half a unit of the printed number's last digit; not corrected for the number of intervals"
+)
+
+
+def difference_interval(line: Line) -> tuple[float, float] | None:
+    """The 95 % interval of our mean minus the paper's number; None where there is none.
+
+    It is Student's over the seeds, with the variance over re-tunings where that is known, and half a unit
+    of the printed number's last digit on either side. The paper tells no spread of its own numbers.
+    """
+    if line.delta is None or len(line.values) < 2:
+        return None
+    _, low, high = t_interval(list(line.values.values()), line.tuning_variance or 0.0)
+    printed, rounding = float(line.paper), 0.5 * 10.0 ** -len(line.paper.partition(".")[2])
+    return low - printed - rounding, high - printed + rounding
+
+
+def verdict(line: Line) -> Verdict | None:
+    """The verdict on a line's printed number; None where it has none that can be compared."""
+    if line.delta is None:
+        return None
+    found = difference_interval(line)
+    if found is None:
+        return Verdict.UNDECIDED
+    low, high = found
+    if low >= -TOLERANCE and high <= TOLERANCE:
+        return Verdict.REPRODUCED if low <= 0 <= high else Verdict.WITHIN
+    return Verdict.DIFFERS if low > TOLERANCE or high < -TOLERANCE else Verdict.UNDECIDED
+
+
+def row_verdict(verdicts: Collection[Verdict]) -> Verdict:
+    """The verdict on a row: that all of its numbers come out.
+
+    One number that surely differs refutes it; one that is undecided leaves it open.
+    """
+    worst = (Verdict.DIFFERS, Verdict.UNDECIDED, Verdict.WITHIN)
+    return next((each for each in worst if each in verdicts), Verdict.REPRODUCED)
 
 
 @dataclass(frozen=True)
@@ -46,6 +114,24 @@ class Reproduced:
     def higher(self) -> int:
         """Numbers that are higher here by more than the tolerance."""
         return self.n - self.inside - self.lower
+
+    @property
+    def verdicts(self) -> dict[Verdict, int]:
+        """How many numbers have each verdict, those that none has included."""
+        found = [verdict(line) for line in self.lines]
+        return {each: found.count(each) for each in Verdict}
+
+    @property
+    def certainty(self) -> str:
+        """How sure that is, in a sentence; "" where nothing can be compared."""
+        if not self.lines:
+            return ""
+        found = self.verdicts
+        return (
+            f"By 95 % intervals, {found[Verdict.REPRODUCED]} of them are reproduced, {found[Verdict.WITHIN]} "
+            f"are others but surely within ±{TOLERANCE:g}, {found[Verdict.DIFFERS]} differ surely by more, "
+            f"and {found[Verdict.UNDECIDED]} are undecided."
+        )
 
     @property
     def sentence(self) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtr
+from scipy.special import stdtr, stdtrit
 from scipy.stats import rankdata
 
 from bench.errors import BenchError
@@ -124,6 +124,29 @@ def t_test(differences: ArrayLike, variance: float = 0.0) -> float:
     if error == 0:
         return 1.0 if mean == 0 else 0.0
     return float(2 * stdtr(len(values) - 1, -abs(mean) / error))
+
+
+def t_interval(values: ArrayLike, variance: float = 0.0, level: float = 0.95) -> tuple[float, float, float]:
+    """The mean of a few values with Student's interval, n - 1 degrees of freedom.
+
+    Args:
+        values: (n,).
+        variance: of their mean, beside that which their own spread tells.
+        level: coverage of the interval.
+
+    Returns:
+        mean, low, high.
+
+    Raises:
+        BenchError: there are fewer than two values, or one is not finite.
+    """
+    numbers = np.asarray(values, float)
+    if numbers.ndim != 1 or len(numbers) < 2 or not np.isfinite(numbers).all():
+        raise BenchError("The interval needs at least two values, all of them finite.")
+    mean = float(numbers.mean())
+    error = math.sqrt(float(numbers.var(ddof=1)) / len(numbers) + variance)
+    half = error * float(stdtrit(len(numbers) - 1, (1 + level) / 2))
+    return mean, mean - half, mean + half
 
 
 def paired_users(

@@ -13,11 +13,21 @@ import pytest
 from bench import table
 from bench.records.metric import CONVENTIONS
 from bench.table import layout
-from bench.table.claims import Claim, claims, once_more
+from bench.table.claims import (
+    Claim,
+    Reproduced,
+    Verdict,
+    claims,
+    difference_interval,
+    once_more,
+    row_verdict,
+    verdict,
+)
 from bench.table.comparisons import SeedComparison
 from bench.table.frame import Frame
-from bench.table.lines import ALPHA
-from bench.table.manifest import TableManifest
+from bench.table.lines import ALPHA, CellResult, Line
+from bench.table.manifest import Dataset, Row, TableManifest
+from bench.table.retuning import Retuned
 from tests.bench.small_results import SEEDS, make_results
 
 PROPOSED = {"auc": 0.790, "ndcg": 0.526, "recall": 0.500}  # above all baselines, between them, below them
@@ -152,3 +162,72 @@ def test_the_papers_numbers_are_those_of_the_data_set_that_is_named(results: Pat
         manifest.write(folder)
     assert line.dataset == other and line.metric == "auc"
     assert line.paper == table.read_paper(table.PAPER)[line.row.method, "yahoo_r3", "auc"]
+
+
+# --- Verdicts by interval -----------------------------------------------------------------------------
+
+
+def line_around(mean: float, half: float, *, paper: str = "0.750", tuning: float | None = None) -> Line:
+    """A line of two seeds, half to either side of the mean."""
+    values = {0: mean - half, 1: mean + half}
+    known = None if tuning is None else Retuned(std={"auc": tuning})
+    return Line(
+        protocol="table",
+        dataset=Dataset(dataset="coat", title="Coat", k=5),
+        row=Row(method="mf", title="MF", uses_unbiased="no"),
+        cell=CellResult(digest="d", points=160, values={("auc", ""): values}, retuned=known),
+        metric="auc",
+        no_positive="",
+        paper=paper,
+    )
+
+
+# Of two seeds, Student's 97.5 % quantile is 12.706 and the standard error is the half: a half of .0005
+# reaches .00635 to either side, and the printed number's last digit .0005 more.
+@pytest.mark.parametrize(
+    ("mean", "half", "expected"),
+    [
+        (0.7500, 0.0005, Verdict.REPRODUCED),
+        (0.7530, 0.0005, Verdict.REPRODUCED),
+        (0.7535, 0.0005, Verdict.UNDECIDED),  # within the tolerance, and not surely
+        (0.7530, 0.0001, Verdict.WITHIN),
+        (0.7650, 0.0001, Verdict.DIFFERS),
+        (0.7350, 0.0001, Verdict.DIFFERS),
+        (0.7605, 0.0005, Verdict.UNDECIDED),  # outside of the tolerance, and not surely
+    ],
+)
+def test_a_number_is_judged_by_its_interval(mean: float, half: float, expected: Verdict) -> None:
+    line = line_around(mean, half)
+    assert verdict(line) is expected
+    found = difference_interval(line)
+    assert found is not None
+    reach = 12.7062 * half + 0.0005
+    assert found == pytest.approx((mean - 0.75 - reach, mean - 0.75 + reach), abs=1e-6)
+
+
+def test_the_spread_over_re_tunings_widens_the_interval() -> None:
+    assert verdict(line_around(0.765, 0.0001, tuning=0.0)) is Verdict.DIFFERS
+    assert verdict(line_around(0.765, 0.0001, tuning=0.005)) is Verdict.UNDECIDED
+
+
+def test_without_a_printed_number_or_an_interval_nothing_is_sure() -> None:
+    assert verdict(line_around(0.75, 0.0, paper="")) is None
+    single = line_around(0.75, 0.0)
+    single.cell.values["auc", ""] = {0: 0.75}
+    assert difference_interval(single) is None and verdict(single) is Verdict.UNDECIDED
+
+
+def test_one_number_that_surely_differs_refutes_a_row() -> None:
+    good, near, far, open_ = Verdict.REPRODUCED, Verdict.WITHIN, Verdict.DIFFERS, Verdict.UNDECIDED
+    assert row_verdict([good, good]) is good
+    assert row_verdict([good, near]) is near
+    assert row_verdict([good, near, open_]) is open_
+    assert row_verdict([good, open_, far]) is far
+
+
+def test_every_number_has_one_verdict(frame: Frame) -> None:
+    found = claims(frame).reproduced
+    assert sum(found.verdicts.values()) == found.n > 0
+    for each, number in found.verdicts.items():
+        assert str(number) in found.certainty and each.meaning
+    assert Reproduced([]).certainty == ""

@@ -18,6 +18,7 @@ from bench.table.statistics import (
     paired,
     paired_users,
     smallest_p,
+    t_interval,
     wilcoxon,
     wilcoxon_normal,
 )
@@ -210,3 +211,15 @@ def test_the_normal_interval_is_scipys() -> None:
     for few in ([], [1.0], [1.0, np.nan]):
         with pytest.raises(BenchError, match="interval"):
             mean_interval(few)
+
+
+def test_the_t_interval_is_scipys_and_widens_by_a_known_variance() -> None:
+    values = np.random.default_rng(1).normal(1, 2, 10)
+    expected = scipy.stats.t.interval(0.95, 9, loc=values.mean(), scale=scipy.stats.sem(values))
+    assert t_interval(values) == pytest.approx((values.mean(), *expected), rel=1e-9)
+    error = np.sqrt(values.var(ddof=1) / 10 + 0.3)
+    wider = scipy.stats.t.interval(0.95, 9, loc=values.mean(), scale=error)
+    assert t_interval(values, 0.3) == pytest.approx((values.mean(), *wider), rel=1e-9)
+    for few in ([], [1.0], [1.0, np.nan]):
+        with pytest.raises(BenchError, match="interval"):
+            t_interval(few)
