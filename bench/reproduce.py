@@ -38,11 +38,13 @@ from bench.command.app import machine_errors
 from bench.command.crew import Teller, train_all
 from bench.command.main import debugging
 from bench.command.main import main as command
-from bench.command.progress import duration
+from bench.command.progress import died_out, duration
 from bench.engine.device import device_of
 from bench.errors import BenchError, MissingData, NotApplicable, nearest
 from bench.files import write_all
 from bench.records import store
+from bench.records.metric import AUC
+from bench.records.record import find_record
 from bench.report import page_files
 from bench.table import files, load_results
 from bench.table.frame import Frame
@@ -341,6 +343,19 @@ def conclusion(frame: Frame, listing: Listing) -> list[str]:
     return sentences
 
 
+def warnings(frame: Frame, runs: Path) -> list[str]:
+    """What is strange about cells that were trained here (`bench.command.progress.died_out`)."""
+    found = []
+    for line in frame.lines:
+        if line.cell.origin == HERE and line.metric == AUC.key and line.values:
+            record = find_record(runs, line.cell.digest)
+            for sentence in [] if record is None else died_out(record):
+                found.append(
+                    f"{line.row.title} on {line.dataset.title}, protocol {line.protocol}: {sentence}."
+                )
+    return found
+
+
 def _cells(n: int) -> str:
     return f"{n} cell{'' if n == 1 else 's'}"
 
@@ -405,7 +420,7 @@ def reproduce(plan: TablePlan, jobs: int, brief: bool = False) -> int:
     write_all(folder, {**files(frame), **page_files(frame, results)})
     if not brief:
         _show(frame)
-    for sentence in conclusion(frame, listing):
+    for sentence in [*conclusion(frame, listing), *warnings(frame, runs)]:
         _tell(sentence)
     _tell(f"The table, its page and every number: {folder / 'index.html'} and the files beside it.")
     return 1 if listing.failures else 0

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.command.progress import died_out
 from bench.records import store
 from bench.records.points import CRITERIA, Point, Points, sweep_file
 from bench.records.record import Record, read_record
@@ -188,6 +189,7 @@ def window(cell: CellDetails) -> dict[str, Any]:
             "protocol": record.protocol,
             "engine": record.engine,
         },
+        "warnings": died_out(record),
         "selection": record.selection,
         "seeds": {name: [_rounded(value) for value in values] for name, values in columns.items()},
         "diagnostics": {name: _rounded(_mean(values)) for name, values in record.diagnostics.items()},

@@ -315,6 +315,7 @@
     } else if (record.missing === "room") {
       element("p", "This page had no room for the record; it lies in the results folder.", body);
     }
+    (record.warnings ?? []).forEach((sentence) => element("p", `Warning: ${sentence}.`, body));
     if (record.command) {
       element("h3", "The command that makes it", body);
       element("pre", record.command, body);

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import bench
-from bench import report, table
+from bench import report, reproduce, table
 from bench.errors import BenchError
 from bench.records import store
 from bench.report.details import read_cells
@@ -247,6 +247,20 @@ def test_published_cells_keep_their_windows_without_their_records(tmp_path: Path
     # A page that is none has no windows to keep.
     published.write_text("<p>Nothing")
     assert all(each["missing"] == "absent" for each in records(text_of(results)).values())
+
+
+def test_dead_embeddings_are_told_on_the_page_and_in_the_terminal(tmp_path: Path) -> None:
+    def dead(cell: dict[str, str], record: dict[str, Any]) -> None:
+        spread = 0.0004 if (cell["method"], cell["dataset"]) == ("mf", "coat") else 0.3
+        record["diagnostics"]["interaction_sd"] = [spread] * len(SEEDS)
+
+    results = make_results(tmp_path, dead)
+    warned = {entry["title"]: entry["warnings"] for entry in records(text_of(results)).values()}
+    told = {title: sentences for title, sentences in warned.items() if sentences}
+    assert told.keys() == {f"MF on Coat, protocol {protocol}" for protocol in ("table", "text")}
+    assert all("do not interact" in sentence for sentences in told.values() for sentence in sentences)
+    said = reproduce.warnings(load_results(results), results / "runs")
+    assert [sentence.partition(":")[0] for sentence in said] == list(told)
 
 
 def test_a_window_tells_validation_and_tuning(tmp_path: Path) -> None:
