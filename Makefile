@@ -52,8 +52,11 @@ gate-test: env ## plant regressions for the gate to catch, and run it ten times 
 calibrate: env ## fix the strength of KuaiRec's simulated selection (results/kuairec/own)
 	$(RUN) -m bench.study.kuairec_selection --output results/kuairec$(OWN)/calibration.csv $(ARGS)
 
-# All rows and the controls that are tuned; LAUNCHER=basic for one cell after the other.
-METHODS ?= glob(*,exclude=[item_mean,ips_oracle])
+# The paper's rows and the controls that are tuned; METHODS='$(FURTHER)' for the further methods.
+# LAUNCHER=basic for one cell after the other.
+SUITE := mf,ips,dr,dr_jl,escm2_dr,cause,kdcrec,ltd,autodebias,res_ips,res_dr,ultd_tp,ultd_jl,mf_combine,eib,kdcrec_bridge,ltd_ips
+FURTHER := glob(*,exclude=[$(SUITE),item_mean,ips_oracle])
+METHODS ?= $(SUITE)
 DATASETS ?= coat,yahoo_r3,kuairec
 PROTOCOL ?= table
 SWEEP ?= paper

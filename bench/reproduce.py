@@ -1,12 +1,12 @@
 """Table 1: `python -m bench.reproduce [OVERRIDE ...]` trains what is missing of it and writes the table.
 
-The cells are all rows of the registry on all data sets, under protocol `table`, and on the data sets
+The cells are the paper's rows and the controls on all data sets, under protocol `table`, and on the data sets
 of stars under protocol `text` too (elsewhere the two are the same). A cell takes its tuned
 configuration from `conf/tuned/PROTOCOL/DATASET/METHOD.yaml` where there is one, else from the same place
 under the other protocol, else from a sweep of one's own (`bench.tuned`). Where there is none at all it is
 swept over the default grid, or, on the large data sets, takes the default settings
 (`dataset.untuned_sweep`). Overrides hold for every cell. Coat's cells have 20 seeds, the others the
-configuration's 10.
+configuration's 10. `--methods further` stands for the further methods, `--methods all` for every row.
 
 What was trained here stands in `results/table1` beside what is published (`results/published`), each cell
 with its origin. Nothing published is changed, and no baseline is trained that was not asked for: with
@@ -68,6 +68,7 @@ REFERENCE = methods.ROWS[0]  # the row that the others are tested against: plain
 # Final runs where the configuration's number is too few: small test sets, cheap cells.
 SEEDS = {"coat": 20, "coat_features": 20}
 
+_EVERY, _FURTHER = "all", methods.FURTHER  # words of a command line that stand for several rows
 _NAMED = 3  # cells of which it is said why they are trained again
 
 
@@ -285,12 +286,13 @@ def _row(key: str) -> Row:
         # What the table calls the best baseline is one of the paper's, not its own method.
         baseline=key in methods.ROWS and key not in methods.OWN,
         guest=not of_suite(key),
+        further=methods.is_further(key),
     )
 
 
 def of_suite(key: str) -> bool:
     """Whether a method is a row of the suite; others are their users' own."""
-    return key in methods.ROWS or methods.is_control(key)
+    return key in methods.ROWS or methods.is_control(key) or methods.is_further(key)
 
 
 def _ordered(order: Sequence[str], found: Iterable[str]) -> list[str]:
@@ -386,6 +388,23 @@ def chosen_names(given: str, known: Sequence[str], what: str) -> tuple[str, ...]
     return tuple(name for name in known if name in names)
 
 
+def chosen_rows(given: str) -> tuple[str, ...]:
+    """Rows of a command line, in the table's order: all but the further methods for "".
+
+    Args:
+        given: keys, separated by commas; "all" stands for every row, "further" for the further methods.
+
+    Raises:
+        BenchError: a row is not known.
+    """
+    known = methods.names()
+    further = [key for key in known if methods.is_further(key)]
+    words = given.split(",") if given else [key for key in known if key not in further]
+    groups = {_EVERY: known, _FURTHER: further}
+    names = [key for word in words for key in groups.get(word, [word])]
+    return chosen_names(",".join(names), known, "method") if names else ()
+
+
 def reproduce(plan: TablePlan, jobs: int, brief: bool = False) -> int:
     """Trains what is missing of a plan and writes the table; returns the exit status.
 
@@ -433,7 +452,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--protocols", default="", help=f"some of {','.join(PROTOCOLS)}")
     parser.add_argument("--datasets", default="", help=f"some of {','.join(DATASETS)}")
-    parser.add_argument("--methods", default="", help="some of the rows' keys")
+    parser.add_argument("--methods", default="", help=f"some of the rows' keys, {_EVERY} or {_FURTHER}")
     parser.add_argument("--jobs", type=int, default=0, help="cells trained at once; 0: one for each core")
     parser.add_argument("--minutes", type=float, help="begin no cell after so many minutes")
     parser.add_argument("--brief", action="store_true", help="do not print the table")
@@ -449,7 +468,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         plan = TablePlan(
             protocols=chosen_names(given.protocols, PROTOCOLS, "protocol"),
             datasets=chosen_names(given.datasets, datasets, "data set"),
-            rows=chosen_names(given.methods, methods.names(), "method"),
+            rows=chosen_rows(given.methods),
             overrides=tuple(given.overrides),
             deadline=math.inf if given.minutes is None else time.time() + 60 * given.minutes,
         )

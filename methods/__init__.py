@@ -18,8 +18,9 @@ from bench.outside import Outside
 if TYPE_CHECKING:
     from methods.base import Method
 
-# The table's rows, in its order; the controls stand below its rule, and so do the extra rows, which are in
-# the table where they are asked for. A method in none of these is somebody's own.
+# The table's rows, in its order; the controls stand below its rule, and so do the extra rows. Further methods
+# are not the paper's: a class says so by `group: ClassVar[str] = "further"`. They stand under a rule of their
+# own and are trained where they are asked for. A method in none of these is somebody's own.
 ROWS = (
     *("mf", "ips", "dr", "dr_jl", "escm2_dr", "cause", "kdcrec", "ltd", "autodebias"),
     *("res_ips", "res_dr", "ultd_tp", "ultd_jl"),
@@ -27,6 +28,7 @@ ROWS = (
 OWN = ("ultd_tp", "ultd_jl")  # the paper's own method; the other rows are its baselines
 CONTROLS = ("item_mean", "mf_combine", "eib", "ips_oracle")
 EXTRA = ("kdcrec_bridge", "ltd_ips")
+FURTHER = "further"  # the value of `group`
 
 _registered: dict[str, type[Method]] = {}
 _extra = Outside("methods.extra", "method", "extra_methods")
@@ -50,6 +52,9 @@ def register(method: Registered) -> Registered:
     for name in ("title", "paper", "year"):
         if not hasattr(method, name):
             raise BenchError(f"The method '{key}' has no attribute '{name}', which the table prints.")
+    group = getattr(method, "group", FURTHER)
+    if group != FURTHER:
+        raise BenchError(f"The method '{key}' has group = {group!r}: write {FURTHER!r} or leave it out.")
     _registered[key] = method
     return method
 
@@ -98,11 +103,26 @@ def is_control(key: str) -> bool:
     return key in CONTROLS or key in EXTRA
 
 
+def is_further(key: str) -> bool:
+    """Whether a method of the suite is one of the field's other methods rather than a row of the paper."""
+    kind = get(key)
+    return getattr(kind, "group", "") == FURTHER and kind.__module__.startswith(f"{__name__}.")
+
+
 def names() -> list[str]:
-    """Keys of all registered methods: the table's rows in its order, then all others, sorted."""
+    """Keys of all registered methods.
+
+    The table's rows in its order, then the others, sorted, and the further methods last: by year, those of
+    one paper side by side.
+    """
     _scan()
     known = [key for key in rows() if key in _registered]
-    return known + sorted(_registered.keys() - set(known))
+    further = sorted(filter(is_further, _registered), key=lambda key: (_source(key), key))
+    return known + sorted(_registered.keys() - {*known, *further}) + further
+
+
+def _source(key: str) -> tuple[int, str]:
+    return _registered[key].year, _registered[key].paper
 
 
 def get(key: str) -> type[Method]:

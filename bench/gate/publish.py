@@ -116,6 +116,12 @@ def beside_published(
     }
 
 
+def without_untrained(cells: Mapping[CellKey, Listed]) -> dict[CellKey, Listed]:
+    """The cells but for those of further methods that have no record anywhere: a row of X tells nothing."""
+    trained = {method for (_, _, method), listed in cells.items() if listed.digest is not None}
+    return {key: cell for key, cell in cells.items() if key[2] in trained or not methods.is_further(key[2])}
+
+
 def publish(
     overrides: Sequence[str], scratch: Path, force: bool, chosen: Selected = Selected()
 ) -> list[Path]:
@@ -149,6 +155,7 @@ def publish(
     if (folder / FILE).is_file():
         published = TableManifest.read(folder).cells
         found = replace(found, cells=beside_published(found.cells, published, chosen))
+    found = replace(found, cells=without_untrained(found.cells))
     listed = with_reasons(reproduce.manifest(plan, found), results)
     listed.write(scratch)
     _copy_files(folder, scratch)

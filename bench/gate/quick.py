@@ -107,7 +107,7 @@ def _work(given: argparse.Namespace) -> int:
         tables.read_table(given.baseline)  # what is wrong with it shows before the minutes of training
     elif not given.update:
         raise BenchError(f"{given.baseline} does not exist: `make gate-update` writes it.")
-    options = ["--datasets", given.datasets, "--methods", given.methods, "--jobs", given.jobs]
+    options = ["--datasets", given.datasets, "--methods", given.methods or "all", "--jobs", given.jobs]
     # What stands in a document's way goes where the sentences about failures go.
     with contextlib.redirect_stdout(sys.stderr) if given.style != "text" else contextlib.nullcontext():
         table, failed = train_profile(given.scratch, options, given.overrides)

@@ -28,7 +28,9 @@ from bench.table.statistics import (
     wilcoxon_normal,
 )
 
-REFERENCE, BEST_BASELINE = "reference", "best baseline"  # what a row is tested against
+# What a row is tested against; a further method also against the best row of the paper, its own method among
+# them.
+REFERENCE, BEST_BASELINE, BEST_ROW = "reference", "best baseline", "best row"
 
 UserKey = tuple[str, str, str]  # digest, digest of the base, metric
 UserNumbers = tuple[int, float, float, float, float]  # users, mean, low, high, p
@@ -38,9 +40,9 @@ UserNumbers = tuple[int, float, float, float, float]  # users, mean, low, high, 
 class SeedComparison:
     """A line tested against another of its column, over paired seeds.
 
-    against: REFERENCE, BEST_BASELINE or another word for the base. n: seeds that both have. median, low,
-    high: of the paired differences, the line minus the base, with their bootstrap interval. p_holm: corrected
-    within the family.
+    against: REFERENCE, BEST_BASELINE, BEST_ROW or another word for the base. n: seeds that both have. median,
+    low, high: of the paired differences, the line minus the base, with their bootstrap interval. p_holm:
+    corrected within the family.
 
     tuning_std: of the difference of the two means over re-tunings of both rows, √(τ² + τ'²); None where one
     of the two is not known. p_tuning: two-sided, with that spread added to the seeds' own: of Student's t
@@ -171,9 +173,9 @@ def _p_values(lines: Sequence[Line], base: Line) -> list[tuple[Line, float, floa
 
 
 def corrected(lines: Sequence[Line], p_values: Sequence[float]) -> list[float]:
-    """Holm's correction within the paper's rows, within the controls, and within rows of one's own.
+    """Holm's correction within each family: the paper's rows, further methods, controls, rows of one's own.
 
-    Otherwise each control or row that somebody adds would weaken the tests of the paper's rows; with ten
+    Otherwise each method or control that somebody adds would weaken the tests of the paper's rows; with ten
     seeds, whose smallest p is .00195, a family of 26 could not be significant at all.
     """
     adjusted = [1.0] * len(lines)

@@ -21,6 +21,7 @@ from bench.records.points import CRITERIA
 from bench.records.record import Record, read_record
 from bench.table.comparisons import (
     BEST_BASELINE,
+    BEST_ROW,
     REFERENCE,
     SeedComparison,
     UserComparison,
@@ -181,10 +182,14 @@ def load_frame(
     for column in frame.columns():
         if (column.protocol, column.dataset.dataset) != place:  # each data set's archives are let go
             values, place = UserValues(runs), (column.protocol, column.dataset.dataset)
-        bases = {REFERENCE: column.line(manifest.reference), BEST_BASELINE: column.best_baseline}
-        for against, base in bases.items():
-            comparisons += compare_seeds(column.lines, base, against)
-            users += compare_users(column.lines, base, against, values, sources.users)
+        further = [line for line in column.lines if line.row.family == "further"]
+        for against, base, tested in (
+            (REFERENCE, column.line(manifest.reference), column.lines),
+            (BEST_BASELINE, column.best_baseline, column.lines),
+            (BEST_ROW, column.best_row, further),
+        ):
+            comparisons += compare_seeds(tested, base, against)
+            users += compare_users(tested, base, against, values, sources.users)
     if sweeps is not None:
         for protocol in manifest.protocols:
             for dataset in manifest.datasets:

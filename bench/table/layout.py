@@ -25,7 +25,8 @@ DO_NOT_EDIT = "Made from the records by `python -m bench.table`; do not edit."
 
 
 TEMPLATES = Path(__file__).with_name("templates")
-BLOCKS = {"paper": "", "control": "Controls", "guest": "Own rows"}  # family → heading under its rule
+# Family → heading under its rule.
+BLOCKS = {"paper": "", "further": "Further methods", "control": "Controls", "guest": "Own rows"}
 
 
 # --- Groups of columns --------------------------------------------------------------------------------
@@ -192,6 +193,11 @@ def reading(frame: Frame, *, points: bool = True, published: str = "Origin publi
     if points:
         items.append("Points: hyper-parameter points tried.")
     items.append("X: no number; the footnote says why.")
+    if any(row.family == "further" for row in frame.manifest.rows):
+        items.append(
+            "Further methods: not the paper's, with the suite's own budget of tuning; neither bold nor "
+            "underlined, corrected as a family of their own."
+        )
     if any(row.guest for row in frame.manifest.rows):
         items.append(
             "Own rows: none of the suite's; neither bold nor underlined, corrected as a family of their own."

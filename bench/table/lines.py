@@ -153,6 +153,11 @@ class Column:
         return best_baseline(self.lines)
 
     @property
+    def best_row(self) -> Line | None:
+        """The best of all rows of the paper, its own method among them; chosen as `best_baseline` is."""
+        return _best([line for line in self.lines if line.row.family == "paper"])
+
+    @property
     def chosen_by_validation(self) -> bool:
         """See `chosen_by_validation`."""
         return chosen_by_validation(self.lines)
@@ -171,18 +176,25 @@ def best_baseline(lines: Sequence[Line]) -> Line | None:
     validation is not known (cells that were published before it was kept), it is the one with the best test
     mean, as in the paper's table (`chosen_by_validation`).
     """
-    candidates = _baselines(lines)
+    return _best(_baselines(lines))
+
+
+def _best(candidates: Sequence[Line]) -> Line | None:
     if not candidates:
         return None
-    if chosen_by_validation(lines):
+    if _validated(candidates):
         return max(candidates, key=lambda line: line.cell.held_out or 0.0)
-    pick = max if METRICS[lines[0].metric].more_is_better else min
+    pick = max if METRICS[candidates[0].metric].more_is_better else min
     return pick(candidates, key=lambda line: line.mean or 0.0)
 
 
 def chosen_by_validation(lines: Sequence[Line]) -> bool:
     """Whether the best baseline of a column is chosen by validation rather than by its test mean."""
-    return all(line.cell.held_out is not None for line in _baselines(lines))
+    return _validated(_baselines(lines))
+
+
+def _validated(candidates: Sequence[Line]) -> bool:
+    return all(line.cell.held_out is not None for line in candidates)
 
 
 def _baselines(lines: Sequence[Line]) -> list[Line]:

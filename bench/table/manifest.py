@@ -25,8 +25,9 @@ class Row:
     """A row of the table.
 
     uses_unbiased: what it knows of the unbiased ratings, a word ("mean label") or yes/no. control: stands
-    below the rule. baseline: may be the best baseline, where it is no control. guest: no row of the suite,
-    but one of the user's own; it stands below a rule of its own and changes no mark of the others.
+    below the rule. baseline: may be the best baseline, where it is a row of the paper. guest: no row of the
+    suite, but one of the user's own. further: of the suite, but not of the paper. Both stand below a rule of
+    their own and change no mark of the others.
     """
 
     method: str
@@ -35,11 +36,14 @@ class Row:
     control: bool = False
     baseline: bool = True
     guest: bool = False
+    further: bool = False
 
     @property
     def family(self) -> str:
-        """The rows that it is corrected with: "paper", "control" or "guest"."""
-        return "guest" if self.guest else "control" if self.control else "paper"
+        """The rows that it is corrected with, one of `FAMILIES`."""
+        if self.guest:
+            return "guest"
+        return "further" if self.further else "control" if self.control else "paper"
 
     @property
     def proposed(self) -> bool:
@@ -47,7 +51,7 @@ class Row:
         return self.family == "paper" and not self.baseline
 
 
-FAMILIES = ("paper", "control", "guest")  # in the table's order, a rule between them
+FAMILIES = ("paper", "further", "control", "guest")  # in the table's order, a rule between them
 
 
 @dataclass(frozen=True, kw_only=True)

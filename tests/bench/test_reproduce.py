@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
+import methods
 from bench import cell as cells
 from bench import compose, reproduce, table
+from bench.files import CHECKOUT
 from bench.records import store
 
 TINY = ("dataset.batch_size=32", "engine.max_epochs=2", "seeds=2", "dataset.selection_seeds=1")
@@ -145,6 +148,42 @@ def test_wrong_arguments_are_one_sentence(
     assert reproduce.main(arguments) == 1
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
+
+
+FURTHER = """
+from methods import register
+from methods.base import Method
+
+
+@register
+class Row(Method):
+    title, paper, year, group = "Newer", "Somebody", 2919, "further"
+"""
+
+
+def test_further_methods_are_trained_where_they_are_asked_for(own_registry: None) -> None:
+    default = reproduce.chosen_rows("")
+    before = reproduce.chosen_rows("all")
+    code = compile(FURTHER, "newer.py", "exec")
+    exec(code, {"__name__": "methods.newer"})
+    assert reproduce.chosen_rows("") == default and "newer" not in default
+    assert reproduce.chosen_rows("all") == (*before, "newer")
+    assert reproduce.chosen_rows("further")[-1] == "newer" and "mf" not in reproduce.chosen_rows("further")
+    assert reproduce.chosen_rows("further,mf,newer")[0] == "mf"
+    of_suite = {key for key in default if reproduce.of_suite(key)}
+    assert of_suite == {*methods.ROWS, *methods.CONTROLS, *methods.EXTRA}
+    row = reproduce._row("newer")
+    assert (row.family, row.proposed) == ("further", False) and reproduce.of_suite("newer")
+
+
+def test_a_sweep_takes_the_papers_rows_and_the_further_methods_by_name() -> None:
+    """The Makefile's words: what is neither named there nor untuned is a further method."""
+    makefile = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
+    suite = re.search(r"^SUITE := (.*)$", makefile, re.MULTILINE)
+    assert suite is not None
+    untuned = {"item_mean", "ips_oracle"}
+    assert {*suite[1].split(","), *untuned} == set(filter(reproduce.of_suite, reproduce.chosen_rows("")))
+    assert "FURTHER := glob(*,exclude=[$(SUITE),item_mean,ips_oracle])\n" in makefile
 
 
 def test_the_list_of_cells_names_every_row(tmp_path: Path) -> None:

@@ -52,11 +52,43 @@ def test_a_row_that_forgets_to_register_is_named(folder: Path) -> None:
 
 
 def test_every_row_of_the_suite_is_listed_once() -> None:
-    """In the paper's table, among the controls, or as an extra row: what is in none is somebody's own."""
+    """In the paper's table, among the controls, as an extra row or as a further method.
+
+    What is in none of them is somebody's own.
+    """
     listed = [*methods.ROWS, *methods.CONTROLS, *methods.EXTRA]
     own = [key for key in methods.names() if methods.get(key).__module__.startswith("methods.")]
-    assert sorted(listed) == sorted(own)
+    assert sorted(listed) == sorted(key for key in own if not methods.is_further(key))
     assert [key for key in listed if not methods.is_control(key)] == list(methods.ROWS)
+
+
+FURTHER_ROW = """
+from typing import ClassVar
+from methods import register
+from methods.base import Method
+
+
+@register
+class Row(Method):
+    title, paper, year = "Row", "{paper}", {year}
+    group: ClassVar[str] = "{group}"
+"""
+
+
+def test_further_methods_come_last_by_year_and_paper(folder: Path) -> None:
+    others = methods.names()
+    for key, paper, year in (("a_new", "B", 2924), ("z_old", "A", 2919), ("b_new", "A", 2924)):
+        (folder / f"{key}.py").write_text(FURTHER_ROW.format(paper=paper, year=year, group="further"))
+    scan()
+    found = [key for key in methods.names() if key not in others]
+    assert found == methods.names()[-3:] == ["z_old", "b_new", "a_new"]
+    assert all(methods.is_further(key) and not methods.is_control(key) for key in found)
+
+
+def test_a_group_that_is_none_is_refused(folder: Path) -> None:
+    (folder / "odd.py").write_text(FURTHER_ROW.format(paper="A", year=2019, group="furthest"))
+    with pytest.raises(BenchError, match=r"'odd' has group = 'furthest': write 'further' or leave it out"):
+        scan()
 
 
 def test_the_names_that_older_methods_import_are_there() -> None:
