@@ -10,7 +10,7 @@ STUDY ?= ultd
 # Where studies and measurements of one's own stand, beside the committed ones. PUBLISH=1, for maintainers: in their place.
 OWN := $(if $(PUBLISH),,/own)
 
-.PHONY: help env test lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed rows rival calibrate known-truth storm slurm-test scaling grid-speed selection-study plan-study study findings publish publish-sweep
+.PHONY: help env test lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed rows rival plan-time calibrate known-truth storm slurm-test scaling grid-speed selection-study plan-study study findings publish publish-sweep
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -84,6 +84,9 @@ rows: env ## steps and phases of the table's rows with either kernels (results/s
 
 rival: env ## the engine against a public script's MF and DR-JL (RIVAL=its folder: bench/speed/rival.py says which)
 	$(RUN) -m bench.speed.rival $(RIVAL) --output results/speed$(OWN)/rival.csv $(ARGS)
+
+plan-time: env ## how long sweeps will take here, row by row (results/speed/own; ARGS: overrides of the sweep)
+	$(RUN) -m bench.speed.plan_time --output results/speed$(OWN)/plan.csv $(ARGS)
 
 selection-study: env ## which rule of selection finds the better points, on generated data (results/selection/own)
 	$(RUN) -m bench.study.selection_rules --output results/selection$(OWN)/rules.csv $(ARGS)

@@ -15,11 +15,14 @@ from omegaconf import DictConfig
 
 from bench import cell as cells
 from bench import compose
+from bench.cell.forecast import forecast
 from bench.command import launchers
 from bench.command.main import debugging
 from bench.command.progress import Bar, Overview, summary
 from bench.config import Config
 from bench.errors import BenchError, NotApplicable, Sliced
+
+_LONG = 200  # trainings that take long enough to say how long, which is measured for some seconds
 
 
 class App:
@@ -132,6 +135,8 @@ def run_one(config: Config, words: Sequence[str] = (), position: str = "") -> No
             print(why, flush=True)
         if len(cell.plan.stages) > 1:
             print(f"{position}{': ' if position else ''}{name}: {cells.describe(cell)}", flush=True)
+        if cell.slices == 1 and cells.trainings(cell) >= _LONG:
+            print(f"{name}: from the start, {forecast(cell)}, as measured just now", flush=True)
         with Bar(name) as bar:
             record = cells.train_and_store(cell, runs, bar)
     else:
