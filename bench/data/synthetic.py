@@ -1,9 +1,13 @@
 """Ratings generated from known preferences and known self-selection (protocol §2).
 
-Users like items by a low-rank logistic model and rate by a propensity that depends on the label
-itself: user u rates with the signed strength kappa_u, p_ui = min(.95, c_u exp(kappa_u (2 r_ui - 1))).
-kappa_u = 0 is a random rater; strongly negative or positive users rate only what they dislike or
-like. The labels, propensities and strengths are returned as `Ratings.truth`.
+Users like items by a low-rank logistic model and rate by a propensity that depends on the label itself,
+p_ui = min(.95, c_u exp(kappa_ui (2 r_ui - 1))), kappa_ui = kappa_u + kappa_i. A strongly negative or
+positive kappa_u is a user who rates only what he dislikes or likes, 0 a random rater; a strongly positive
+kappa_i an item that only those rate who like it. Labels, propensities and kappa_u are `Ratings.truth`.
+
+Given that a pair is rated, its label's logit is that of the preference plus 2 kappa_u + 2 kappa_i. What the
+users add, their biases take up, and no user's ranking moves: selection by users alone shows in AUC over all
+pairs, not in a ranking. What the items add moves rankings, and re-weighting or unbiased ratings undo it.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ MOST_PAIRS = 2**25  # users times items: about 2 GiB while they are drawn
 _LARGEST = {
     **{name: 10.0 for name in ("user_spread", "item_spread", "interaction_spread", "activity_spread")},
     "selection_strength": 1e6,
+    "item_selection_strength": 1e6,
 }
 _LARGEST_RANK = 1000
 
@@ -40,16 +45,17 @@ class Config(DatasetConfig):
     data_seed: int = 0
     n_users: int = 300
     n_items: int = 300
-    ratings_per_user: float = 24.0  # mean activity: expected number of biased ratings
+    ratings_per_user: float = 60.0  # mean activity: expected number of biased ratings
     activity_spread: float = 0.5  # standard deviation of log activity
     unbiased_per_user: int = 16
-    rank: int = 4
+    rank: int = 2
     positive_share: float = 0.4  # of all pairs
-    user_spread: float = 0.8  # standard deviations of the parts of the preference's logit
-    item_spread: float = 1.8
-    interaction_spread: float = 1.0
+    user_spread: float = 0.5  # standard deviations of the parts of the preference's logit
+    item_spread: float = 1.0
+    interaction_spread: float = 2.0
     random_raters: float = 1 / 3  # share of users with kappa_u = 0
-    selection_strength: float = 1.5  # standard deviation of the other users' kappa_u
+    selection_strength: float = 0.75  # standard deviation of the other users' kappa_u
+    item_selection_strength: float = 1.0  # standard deviation of the items' kappa_i
 
 
 def load(config: Config, data_dir: Path) -> Ratings:
@@ -65,7 +71,8 @@ def load(config: Config, data_dir: Path) -> Ratings:
     shape = (config.n_users, config.n_items)
     labels = _stream(config, "labels").random(shape) < _preferences(config)
     strength = _selection_strength(config)
-    propensity = propensities(labels, strength, _activity(config))
+    by_item = config.item_selection_strength * _stream(config, "item_selection").standard_normal(shape[1])
+    propensity = propensities(labels, strength[:, None] + by_item, _activity(config))
 
     users, items = np.nonzero(_stream(config, "biased").random(shape) < propensity)
     biased = _rated(users, items, labels)
@@ -78,14 +85,14 @@ def load(config: Config, data_dir: Path) -> Ratings:
     parameters = {name: value for name, value in vars(config).items() if name in _OWN_FIELDS}
     truth = Truth(labels.astype(np.uint8), propensity.astype(np.float32), strength.astype(np.float32))
     return Ratings(
-        name="synthetic",
+        name=config.name,
         source=f"generated, data_seed {config.data_seed}",
         n_users=config.n_users,
         n_items=config.n_items,
         biased=biased,
         unbiased=unbiased,
         checksum=manifest.checksum(
-            truth.labels, *manifest.contents(biased, unbiased), name="synthetic", **parameters
+            truth.labels, *manifest.contents(biased, unbiased), name=config.name, **parameters
         ),
         comparable=False,
         notes={
@@ -97,26 +104,31 @@ def load(config: Config, data_dir: Path) -> Ratings:
 
 
 def propensities(labels: NDArray[np.bool_], strength: Matrix, activity: Matrix) -> Matrix:
-    """p_ui = min(.95, c_u exp(kappa_u (2 r_ui - 1))), c_u such that each row sums to the activity.
+    """p_ui = min(.95, c_u exp(kappa_ui (2 r_ui - 1))), c_u such that each row sums to the activity.
 
     Args:
-        labels: (U, I) bool. strength: (U,), kappa_u. activity: (U,), below .95 I.
+        labels: (U, I) bool. strength: (U, I) or (U, 1), kappa_ui. activity: (U,), below .95 I.
 
     Returns:
         (U, I) float64.
     """
-    favoured = labels == (strength > 0)[:, None]  # the cells that the user prefers to rate
-    n_favoured = favoured.sum(1)
-    n_other = labels.shape[1] - n_favoured
-    # A row has two different propensities, and only the high one can reach the bound; then the other
-    # cells carry the rest of the activity. The ratio low / high underflows to 0 for an extreme
-    # strength, where its inverse would overflow.
-    ratio = np.exp(-2 * np.abs(strength))
-    high = activity / np.maximum(n_favoured + n_other * ratio, 1e-9)  # below 1: nothing is favoured
-    bounded = high > LARGEST_PROPENSITY
-    high = np.where(bounded, LARGEST_PROPENSITY, high)
-    low = np.where(bounded, (activity - high * n_favoured) / np.maximum(n_other, 1), high * ratio)
-    propensity: Matrix = np.where(favoured, high[:, None], low[:, None])
+    logs = np.where(labels, strength, -strength)
+    order = np.argsort(-logs, axis=1, kind="stable")
+    falling = np.take_along_axis(logs, order, axis=1)
+    # If the m likeliest cells of a row reach the bound, the others share the rest of its activity. In logs,
+    # since an extreme strength would overflow.
+    rest = np.logaddexp.accumulate(falling[:, ::-1], axis=1)[
+        :, ::-1
+    ]  # log of the sum over the cells from m on
+    left = activity[:, None] - LARGEST_PROPENSITY * np.arange(logs.shape[1])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = np.log(np.maximum(left, 0)) - rest  # log c_u
+    fits = (left > 0) & (scale + falling <= np.log(LARGEST_PROPENSITY))
+    bounded = np.argmax(fits, axis=1)[:, None]  # the first m after which the next cell is below the bound
+    sorted_ = np.exp(np.minimum(np.take_along_axis(scale, bounded, axis=1) + falling, 0))
+    sorted_ = np.where(np.arange(logs.shape[1]) < bounded, LARGEST_PROPENSITY, sorted_)
+    propensity = np.empty_like(sorted_)
+    np.put_along_axis(propensity, order, sorted_, axis=1)
     return propensity
 
 

@@ -45,7 +45,13 @@ def test_true_propensities_lower_the_ideal_loss() -> None:
 
 
 def test_eib_without_missing_weight_is_mf() -> None:
-    settings = ("seeds=2", "engine.max_epochs=3", "dataset.n_users=60", "dataset.n_items=50")
+    settings = (
+        "seeds=2",
+        "engine.max_epochs=3",
+        "dataset.n_users=60",
+        "dataset.n_items=50",
+        "dataset.ratings_per_user=24",
+    )
     mf = trained(prepared("method=mf", *settings))
     eib = trained(prepared("method=eib", "method.missing_weight=0", *settings))
     for one, other in zip(mf, eib, strict=True):
@@ -75,7 +81,7 @@ def test_eib_pulls_pairs_that_nobody_rated_towards_the_imputed_label() -> None:
     cell = prepared(
         *("method=eib", "method.missing_weight=100", "method.imputed_label=0.2", "method.weight_decay=0"),
         *("seeds=1", "engine.max_epochs=20", "engine.patience=100", "method.learning_rate=0.05"),
-        *("dataset.n_users=60", "dataset.n_items=50"),
+        *("dataset.n_users=60", "dataset.n_items=50", "dataset.ratings_per_user=24"),
     )
     trainer = Trainer(cell)
     training, _ = trainer.seeds.of_members([Member(0, 0, cell.points[0])])
@@ -107,7 +113,13 @@ def test_item_mean_is_the_smoothed_mean_label() -> None:
 
 
 def test_mf_combine_weighs_every_rating_alike() -> None:
-    cell = prepared("method=mf_combine", "seeds=1", "dataset.n_users=60", "dataset.n_items=50")
+    cell = prepared(
+        "method=mf_combine",
+        "seeds=1",
+        "dataset.n_users=60",
+        "dataset.n_items=50",
+        "dataset.ratings_per_user=24",
+    )
     training, _ = Trainer(cell).seeds.of_members([Member(0, 0, cell.points[0])])
     method = methods.get("mf_combine")([cell.points[0]], [0], training)
     n_a, n_o = training.unbiased_labels.shape[-1], len(training.labels)

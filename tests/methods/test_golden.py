@@ -23,7 +23,12 @@ from bench.engine.members import Member
 GOLDEN = Path(__file__).with_name("golden_trajectories.json")
 TOLERANCE = 1e-6  # relative: sums of float64 in another order differ by far less
 SETTINGS = (
-    *("dataset=synthetic", "dataset.n_users=60", "dataset.n_items=50", "dataset.ratings_per_user=10"),
+    *(
+        "dataset=synthetic_item_effects",
+        "dataset.n_users=60",
+        "dataset.n_items=50",
+        "dataset.ratings_per_user=10",
+    ),
     *("dataset.batch_size=60", "dataset.embedding_size=4", "dataset.evaluations_per_epoch=10"),
     *("sweep=none", "seeds=1", "engine.max_epochs=3", "engine.patience=1000", "engine.dtype=float64"),
     *("method.learning_rate=0.02", "method.weight_decay=1e-3"),

@@ -22,7 +22,12 @@ from bench.records import fingerprint, store
 from bench.records.record import Record
 
 TINY = (
-    *("dataset=synthetic", "dataset.n_users=50", "dataset.n_items=40", "dataset.ratings_per_user=10"),
+    *(
+        "dataset=synthetic_item_effects",
+        "dataset.n_users=50",
+        "dataset.n_items=40",
+        "dataset.ratings_per_user=10",
+    ),
     *("dataset.unbiased_per_user=20", "engine.max_epochs=3", "seeds=3", "dataset.selection_seeds=2"),
     *("grid.learning_rate=[0.01,0.1]", "grid.weight_decay=[0.0]"),
 )
@@ -124,7 +129,7 @@ def test_a_change_of_code_changes_the_identity(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_record_says_everything(record: Record) -> None:
     arrays = record.arrays()
-    assert record.cell == ("table", "synthetic", "ips")
+    assert record.cell == ("table", "synthetic_item_effects", "ips")
     assert record.points == len(record.tried) == 2
     assert record.seeds == [0, 1, 2]
     assert len(record.metric("auc")) == len(record.metric("ideal_loss")) == 3

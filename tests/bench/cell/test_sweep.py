@@ -31,7 +31,12 @@ from bench.records.points import Points
 from bench.records.record import Provenance, Record
 
 TINY = (
-    *("dataset=synthetic", "dataset.n_users=50", "dataset.n_items=40", "dataset.ratings_per_user=10"),
+    *(
+        "dataset=synthetic_item_effects",
+        "dataset.n_users=50",
+        "dataset.n_items=40",
+        "dataset.ratings_per_user=10",
+    ),
     *("dataset.unbiased_per_user=20", "engine.max_epochs=2", "seeds=3", "dataset.selection_seeds=3"),
     "dataset.screening_seeds=1",
 )

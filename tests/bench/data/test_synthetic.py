@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from bench.data import Ratings, Truth, synthetic
 
+BY_USERS = {"item_selection_strength": 0.0, "selection_strength": 1.5}  # users alone select
+
 
 def generate(**fields: object) -> Ratings:
     return synthetic.load(synthetic.Config(name="synthetic", **fields), Path("nowhere"))  # type: ignore[arg-type]
@@ -36,7 +38,7 @@ def test_propensities_follow_their_formula(seed: int, n_items: int, spread: floa
     strength[0] = 0
     activity = random.uniform(0.01, 0.8, 20) * n_items
     with np.errstate(all="raise", under="ignore"):
-        p = synthetic.propensities(labels, strength, activity)
+        p = synthetic.propensities(labels, strength[:, None], activity)
     np.testing.assert_allclose(p.sum(1), activity, rtol=1e-9)
     assert (p >= 0).all() and (p <= 0.95).all()
     np.testing.assert_allclose(p[0], activity[0] / n_items)  # kappa = 0 is a random rater
@@ -50,6 +52,38 @@ def test_propensities_follow_their_formula(seed: int, n_items: int, spread: floa
                 assert (positive[0] > negative[0]) == (kappa > 0)
 
 
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), n_items=st.integers(2, 60), spread=st.sampled_from([0.5, 2.0, 300.0]))
+def test_items_select_as_well(seed: int, n_items: int, spread: float) -> None:
+    random = np.random.default_rng(seed)
+    labels = random.random((20, n_items)) < random.random((20, 1))
+    strength = random.normal(0, 1, (20, 1)) + random.normal(0, spread, n_items)
+    activity = random.uniform(0.01, 0.8, 20) * n_items
+    p = synthetic.propensities(labels, strength, activity)
+    np.testing.assert_allclose(p.sum(1), activity, rtol=1e-9)
+    assert (p >= 0).all() and (p <= 0.95).all()
+    logs = np.where(labels, strength, -strength)
+    for row, log in zip(p, logs, strict=True):
+        free = (row < 0.95) & (row > 1e-200)
+        if free.any():
+            scale = np.log(row[free]) - log[free]  # log c_u
+            np.testing.assert_allclose(scale, scale[0], atol=1e-8)
+            bounded = row == 0.95
+            assert (scale[0] + log[bounded] >= np.log(0.95) - 1e-8).all()
+
+
+def test_what_is_rated_is_the_preference_plus_twice_the_strength() -> None:
+    """The docstring's sentence: by Bayes, from propensities far from their bound."""
+    like = np.full((1, 2000), 0.3)
+    labels = np.random.default_rng(0).random((400, 2000)) < like
+    strength = np.array([[0.4]]) + np.repeat([0.0, 0.5], 1000)
+    p = synthetic.propensities(labels, np.broadcast_to(strength, labels.shape), np.full(400, 20.0))
+    for half, shift in ((slice(0, 1000), 0.8), (slice(1000, 2000), 1.8)):
+        seen = np.average(labels[:, half], weights=p[:, half])
+        logit = np.log(seen / (1 - seen))
+        assert logit == pytest.approx(np.log(0.3 / 0.7) + shift, abs=0.02)
+
+
 def test_a_seed_fixes_the_data_set_bit_for_bit() -> None:
     one, again, other = generate(), generate(), generate(data_seed=1)
     for part in ("biased", "unbiased", "truth"):
@@ -58,12 +92,19 @@ def test_a_seed_fixes_the_data_set_bit_for_bit() -> None:
     assert one.checksum == again.checksum
     assert one.checksum != other.checksum
     # The default data set is part of the table's identity: its change is a deliberate one.
-    assert one.checksum == "7344fcba4ff2876f6459263495febfbb18c886fec9a6df1473de428b3659891f"
+    assert one.checksum == "ba87ee50e5c15a8eb5e3f228c739a59361b843bdd8f460f12edc20c67e1db210"
 
 
 @pytest.mark.parametrize(
     "changed",
-    [{"data_seed": 1}, {"rank": 2}, {"positive_share": 0.3}, {"n_items": 301}, {"selection_strength": 1.0}],
+    [
+        {"data_seed": 1},
+        {"rank": 3},
+        {"positive_share": 0.3},
+        {"n_items": 301},
+        {"selection_strength": 1.0},
+        {"item_selection_strength": 0.5},
+    ],
 )
 def test_every_parameter_is_in_the_checksum(changed: dict[str, float]) -> None:
     assert generate(**changed).checksum != generate().checksum
@@ -74,7 +115,7 @@ def test_what_does_not_shape_the_data_is_not_in_the_checksum() -> None:
 
 
 def test_shapes_and_what_is_known_about_them() -> None:
-    ratings = generate(n_users=50, n_items=40, unbiased_per_user=7)
+    ratings = generate(n_users=50, n_items=40, ratings_per_user=15, unbiased_per_user=7)
     truth = truth_of(ratings)
     assert (ratings.n_users, ratings.n_items) == truth.labels.shape == truth.propensity.shape == (50, 40)
     assert truth.selection_strength.shape == (50,)
@@ -94,7 +135,7 @@ def test_the_share_of_positives_is_the_one_asked_for() -> None:
 
 
 def test_a_third_of_the_users_rate_at_random() -> None:
-    truth = truth_of(generate())
+    truth = truth_of(generate(**BY_USERS))
     at_random = truth.selection_strength == 0
     assert at_random.sum() == 100
     assert (np.ptp(truth.propensity[at_random], axis=1) == 0).all()
@@ -129,14 +170,14 @@ def test_users_rate_as_much_as_asked_for() -> None:
 
 
 def test_self_selection_biases_what_is_seen() -> None:
-    ratings = generate()
+    ratings = generate(**BY_USERS)
     strength = truth_of(ratings).selection_strength[ratings.biased.users]
     assert ratings.biased.values[strength > 1].mean() > 0.8
     assert ratings.biased.values[strength < -1].mean() < 0.2
 
 
 def test_an_extreme_strength_is_no_error() -> None:
-    ratings = generate(selection_strength=1e4)
+    ratings = generate(selection_strength=1e4, item_selection_strength=1e4)
     assert np.isfinite(truth_of(ratings).propensity).all()
 
 

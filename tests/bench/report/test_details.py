@@ -61,7 +61,7 @@ def test_the_command_makes_the_very_record(tmp_path: Path) -> None:
     given = [
         *("method=ips", "dataset=synthetic", "sweep=none", "seeds=2", "grid.learning_rate=[0.01,0.05]"),
         *("method.weight_decay=0.001", "engine.max_epochs=2", f"results={tmp_path}"),
-        *("dataset.n_users=60", "dataset.n_items=40", "dataset.k=4"),
+        *("dataset.n_users=60", "dataset.n_items=40", "dataset.ratings_per_user=24", "dataset.k=4"),
     ]
     compose.register(given)
     config = compose.composed(given)
