@@ -60,13 +60,14 @@ METHODS ?= $(SUITE)
 DATASETS ?= coat,yahoo_r3,kuairec
 PROTOCOL ?= table
 SWEEP ?= paper
+SEEDS ?= 20
 LAUNCHER ?= joblib
 
 WINNERS = $(RUN) -m bench.tuned --methods '$(METHODS)' --datasets $(DATASETS) --protocols $(PROTOCOL) \
   --sweep $(SWEEP) $(ARGS)
 
 sweep: env ## the paper's grids (METHODS= DATASETS= PROTOCOL= SWEEP=), winners to conf/tuned/own, points to results/sweep/own
-	$(RUN) -m bench -m 'method=$(METHODS)' dataset=$(DATASETS) protocol=$(PROTOCOL) sweep=$(SWEEP) \
+	$(RUN) -m bench -m 'method=$(METHODS)' dataset=$(DATASETS) protocol=$(PROTOCOL) sweep=$(SWEEP) seeds=$(SEEDS) \
 	  hydra/launcher=$(LAUNCHER) $(ARGS); status=$$?; $(WINNERS) && exit $$status
 
 publish-sweep: env ## for maintainers: the winners of a sweep (its METHODS= ...) to conf/tuned and results/sweep
