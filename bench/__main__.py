@@ -38,15 +38,17 @@ def run_jobs(words: Sequence[str]) -> int:
 
     from bench import compose
     from bench.command.app import App, machine_errors
+    from bench.table.beside import beside
 
     # Hydra's errors may be OSErrors, so they come first.
     with machine_errors(), compose.one_sentence(), launchers.job_errors():
         compose.register(words)
-        read = sys.argv[1:] = compose.hydra_words(words)
+        read = compose.hydra_words(words)
         launchers.require_launcher(read)
+        sys.argv[1:] = launchers.one_at_a_time(read)
         launchers.ready_to_launch()
         answers = launchers.listen()
-        jobs = App(read)
+        jobs = App(read, beside)
 
         @hydra.main(config_path=str(compose.CONF), config_name="config", version_base="1.3")
         def app(config: DictConfig) -> Any:

@@ -139,6 +139,7 @@ class Config:
     # Of the final runs, kept beside the record: scores (of each seed's test ratings), model (parameters). No
     # part of a record's identity: a record that stands without them is completed.
     save: list[str] = field(default_factory=list)
+    dry_run: bool = False  # say what would be trained, and train nothing
     again: bool = False  # train anew even where the record stands; no part of its identity
     data_dir: str = "data"
     results: str = "results"

@@ -36,6 +36,7 @@ def train_and_store(cell: Cell, runs: Path, progress: Progress = silent) -> Reco
         Sliced: the cell asks for a share of the first stage, and it is trained.
     """
     clock = Clock()
+    store.require_room(runs)
     trainer = Trainer(cell, runs / STACKS_FOLDER, cell.again)
     there = saved.incomplete(cell, runs)
     if there is not None:

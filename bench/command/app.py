@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -21,6 +23,15 @@ from bench.command.main import debugging
 from bench.command.progress import Bar, Overview, summary
 from bench.config import Config
 from bench.errors import BenchError, NotApplicable, Sliced
+from bench.records.record import Record
+
+Beside = Callable[[Record], Sequence[str]]
+
+
+def nothing(record: Record) -> Sequence[str]:
+    """No lines."""
+    return ()
+
 
 _LONG = 200  # trainings that take long enough to say how long, which is measured for some seconds
 
@@ -28,11 +39,12 @@ _LONG = 200  # trainings that take long enough to say how long, which is measure
 class App:
     """What Hydra calls for each job. A launcher pickles it for its processes.
 
-    words: of the command line, as `compose.hydra_words` returns them.
+    words: of the command line, as `compose.hydra_words` returns them. beside: lines that hold a record's
+    numbers against what is published; a function that other processes can import.
     """
 
-    def __init__(self, words: Sequence[str]) -> None:
-        self.words = list(words)
+    def __init__(self, words: Sequence[str], beside: Beside = nothing) -> None:
+        self.words, self._beside = list(words), beside
         self._home = launchers.PROCESS
         self._failed: list[Exception] = []
         self._n_cells = 0
@@ -41,22 +53,25 @@ class App:
 
     def look_ahead(self) -> None:
         """Says what a multirun of sweeps in stages is going to train; other runs start at once."""
-        if self._many:
+        if self._many and launchers.sweeper(self.words) == "basic":
             self._whole = Overview(compose.jobs(self.words))
 
-    def __call__(self, config: DictConfig) -> launchers.Answer | None:
-        """One job."""
-        if self._home == launchers.PROCESS:
-            self._one(config)
-            return None
+    def __call__(self, config: DictConfig) -> launchers.Answer | float:
+        """One job.
 
-        def anew() -> None:
+        Returns:
+            what a sweeper of Hydra's goes by: the mean held-out validation AUC, NaN of a failure.
+        """
+        if self._home == launchers.PROCESS:
+            return self._one(config)
+
+        def anew() -> float:
             compose.register(self.words)
-            self._one(config)
+            return self._one(config)
 
         return launchers.answer(anew, self._failed, config.engine.threads)
 
-    def _one(self, config: DictConfig) -> None:
+    def _one(self, config: DictConfig) -> float:
         job = HydraConfig.get()
         self._many = job.mode == RunMode.MULTIRUN
         self._n_cells += 1
@@ -64,9 +79,15 @@ class App:
         try:
             task = job.overrides.task
             with machine_errors():
-                run_one(compose.resolved(config, task), task, position)
+                plain = compose.resolved(config, task)
+                sweeper = str(job.runtime.choices.get("hydra/sweeper") or "basic")
+                if self._many and sweeper != "basic":
+                    # Its budget is its own: the record says whose trial it was.
+                    plain.sweep.name += f", a trial of {sweeper}"
+                value = run_one(plain, task, position, self._beside, brief=self._many)
                 if self._home == launchers.PROCESS:
                     self._whole.tell(self._n_cells)
+            return value
         except Sliced as done:
             print(done, flush=True)
         except NotApplicable as error:  # of `method=glob(*)`, for instance: no failure
@@ -82,6 +103,7 @@ class App:
             print(f"{differs}: {error}" if self._many else error, file=sys.stderr)
             if not isinstance(error, BenchError):
                 traceback.print_exc()
+        return math.nan
 
     def status(self, answers: Sequence[launchers.Answer]) -> int:
         """The exit status, once all jobs are done here or have answered."""
@@ -113,12 +135,23 @@ def machine_errors() -> Iterator[None]:
         ) from error
 
 
-def run_one(config: Config, words: Sequence[str] = (), position: str = "") -> None:
+def run_one(
+    config: Config,
+    words: Sequence[str] = (),
+    position: str = "",
+    beside: Beside = nothing,
+    brief: bool = False,
+) -> float:
     """Trains a cell unless its record is there, and prints what was selected and scored.
 
     Args:
         words: of the command line, for the record.
         position: of the cell among those of a multirun, for the terminal: "3 of 13".
+        beside: see `App`.
+        brief: says nothing of records that differ in their configuration or data: of other jobs, most likely.
+
+    Returns:
+        the mean held-out validation AUC of the final runs; NaN of a dry run whose record is not there.
 
     Raises:
         BenchError: see `bench.cell`.
@@ -131,8 +164,14 @@ def run_one(config: Config, words: Sequence[str] = (), position: str = "") -> No
     if record is None:
         cells.clean_runs(runs)
         why = cells.reason(cell, runs)
-        if why:
+        if why and not (brief and "other code" not in why and "another" in why):
             print(why, flush=True)
+        lists = {field: values for stage in cell.plan.stages for field, values in stage.lists.items()}
+        for sentence in compose.swept_over(config, lists):
+            print(sentence, flush=True)
+        if config.dry_run:
+            print(f"{position}{': ' if position else ''}{name}: {cells.describe(cell)}")
+            return math.nan
         if len(cell.plan.stages) > 1:
             print(f"{position}{': ' if position else ''}{name}: {cells.describe(cell)}", flush=True)
         if cell.slices == 1 and cells.trainings(cell) >= _LONG:
@@ -141,4 +180,5 @@ def run_one(config: Config, words: Sequence[str] = (), position: str = "") -> No
             record = cells.train_and_store(cell, runs, bar)
     else:
         name += ", from its record"
-    print(summary(name, record, runs / cell.digest), flush=True)
+    print(summary(name, record, runs / cell.digest, beside(record)), flush=True)
+    return float(np.mean(record.validation.held_out or record.validation.auc))

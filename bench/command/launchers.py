@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import io
 import logging
+import math
 import os
 import re
 import shutil
@@ -35,7 +36,7 @@ from bench.outside import PACKAGES
 # a cluster share them.
 PROCESS = uuid.uuid4().hex
 
-_GROUP = "hydra/launcher"
+_GROUP, _SWEEPER = "hydra/launcher", "hydra/sweeper"
 # Launcher → its package, and the extra of pyproject.toml that has it.
 _PACKAGES = {
     "joblib": ("hydra_joblib_launcher", "parallel"),
@@ -50,6 +51,12 @@ def chosen(words: Sequence[str]) -> str:
     return named[-1] if named else "basic"
 
 
+def sweeper(words: Sequence[str]) -> str:
+    """The sweeper that a command line names, or Hydra's own."""
+    named = [word.partition("=")[2] for word in words if word.split("=")[0].lstrip("+") == _SWEEPER]
+    return named[-1] if named else "basic"
+
+
 def require_launcher(words: Sequence[str]) -> None:
     """Refuses a launcher that cannot work here, before Hydra is asked for it.
 
@@ -59,6 +66,10 @@ def require_launcher(words: Sequence[str]) -> None:
     Raises:
         BenchError: its package or Slurm is absent, or there are no jobs to launch.
     """
+    if sweeper(words) == "optuna" and not _installed("hydra_plugins.hydra_optuna_sweeper"):
+        raise BenchError(
+            f"{_SWEEPER}=optuna needs a package that is not installed: pip install -e '.[optuna]'."
+        )
     launcher = chosen(words)
     if launcher not in _PACKAGES:
         return
@@ -95,6 +106,23 @@ def ready_to_launch() -> None:
             pickler.register_pickle_by_value(module)
 
 
+def one_at_a_time(words: Sequence[str]) -> list[str]:
+    """The words of a multirun here, whose first job is to begin before the last one is composed.
+
+    Hydra's own sweeper composes all jobs of a batch, a tenth of a second each, before it launches any.
+    """
+    own = any(word.lstrip("+").startswith("hydra.sweeper") for word in words)
+    many = any(word in ("-m", "--multirun") or word.startswith("hydra.mode=MULTIRUN") for word in words)
+    if not many or own or chosen(words) != "basic" or sweeper(words) != "basic":
+        return list(words)
+    logging.getLogger("hydra._internal.core_plugins.basic_launcher").addFilter(_is_no_headline)
+    return [*words, "hydra.sweeper.max_batch_size=1"]
+
+
+def _is_no_headline(record: logging.LogRecord) -> bool:
+    return record.getMessage() != "Launching 1 jobs locally"
+
+
 def _is_error(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.ERROR
 
@@ -120,10 +148,14 @@ class Answer:
     out: str
     error: str
     failed: bool
+    value: float = math.nan  # what a sweeper goes by
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def __reduce__(self) -> tuple[Callable[..., Answer], tuple[Any, ...]]:
-        return _arrived, (self.out, self.error, self.failed, self.key)
+        return _arrived, (self.out, self.error, self.failed, self.value, self.key)
+
+    def __float__(self) -> float:
+        return self.value
 
 
 _answers: dict[str, Answer] = {}
@@ -144,7 +176,7 @@ def listen() -> dict[str, Answer]:
     return _answers
 
 
-def answer(work: Callable[[], None], failed: Sequence[Exception], threads: int) -> Answer:
+def answer(work: Callable[[], float], failed: Sequence[Exception], threads: int) -> Answer:
     """Does a job's work elsewhere.
 
     Args:
@@ -154,21 +186,21 @@ def answer(work: Callable[[], None], failed: Sequence[Exception], threads: int) 
     # The lock between processes that tqdm would make outlives a killed job, which Python warns about.
     tqdm.set_lock(threading.RLock())
     out, error = io.StringIO(), io.StringIO()
-    refused = False
+    refused, value = False, math.nan
     try:
         with (
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(error),
             threadpool_limits(threads if threads > 0 else None),
         ):
-            work()
+            value = work()
     except Exception as problem:
         if debugging() or not isinstance(problem, BenchError):
             sys.stderr.write(error.getvalue())
             raise
         print(problem, file=error)
         refused = True
-    return Answer(out.getvalue(), error.getvalue(), refused or bool(failed))
+    return Answer(out.getvalue(), error.getvalue(), refused or bool(failed), value)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from bench.command.signs import accept_any_terminal
 from bench.errors import BenchError
 
 STOPPED = 130  # exit status after Ctrl-C, as shells have it
@@ -28,6 +29,7 @@ def main(
         stopped: the sentence after Ctrl-C.
         failed: exit status of a BenchError.
     """
+    accept_any_terminal()
     given = parser.parse_intermixed_args(arguments)  # options may stand between words
     try:
         return work(given) or 0

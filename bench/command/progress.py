@@ -18,6 +18,10 @@ _LEAST_INTERACTION = 0.01  # of logits
 _SAME_AUC = 0.002  # the means of some seeds differ by more where embeddings matter
 
 
+# tqdm would put a comma before its postfix.
+_FORMAT = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit}"
+
+
 class Bar:
     """A progress bar over trainings; a line a minute where the output is no terminal.
 
@@ -30,9 +34,7 @@ class Bar:
         self._name, self._show = name, show
         self._told = time.monotonic()
         disable = None if show else True
-        self._bar = tqdm(
-            desc=name, unit="training", disable=disable, leave=False, bar_format="{l_bar}{bar}| {postfix}"
-        )
+        self._bar = tqdm(desc=name, unit="training", disable=disable, leave=False, bar_format=_FORMAT)
 
     def __call__(self, done: int, total: int, stage: str, seconds_left: float | None) -> None:
         """`done` of about `total` trainings are there."""
@@ -40,7 +42,9 @@ class Bar:
         state = f"{done} of {total} trainings, stage {stage}{left}"
         if not self._bar.disable:
             self._bar.total, self._bar.n = total, done
-            self._bar.set_postfix_str(state)
+            # Short, so that the bar and the time left are whole at 80 columns.
+            self._bar.unit = f"{stage}{left.replace('about ', '')}"
+            self._bar.refresh()
         elif self._show and time.monotonic() - self._told > 60:
             self._told = time.monotonic()
             # A job in another process speaks when it has ended, but progress is wanted before.
@@ -61,8 +65,12 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def summary(name: str, record: Record, folder: Path) -> str:
-    """What a cell selected and scored, in a few lines."""
+def summary(name: str, record: Record, folder: Path, beside: Sequence[str] = ()) -> str:
+    """What a cell selected and scored, in a few lines.
+
+    Args:
+        beside: lines that hold its test metrics against others; without them they stand in one line.
+    """
     point = ", ".join(
         f"{field}={value:g}" if isinstance(value, float) else f"{field}={value}"
         for field, value in record.selected.items()
@@ -75,15 +83,19 @@ def summary(name: str, record: Record, folder: Path) -> str:
         scores.append(f"{METRICS[metric].heading(record.k)} {np.mean(values):.4f}{spread}")
     lines = [
         name,
-        f"  selected  {point or 'the only point'} ({record.points} points, "
+        f"  selected  {point or 'the only point'} ({_points(record.points)}, "
         f"validation AUC {np.mean(record.validation.auc):.4f})",
-        f"  test      {'  '.join(scores)}  ({n} seed{'s' if n > 1 else ''})",
+        *(beside or [f"  test      {'  '.join(scores)}  ({n} seed{'s' if n > 1 else ''})"]),
         f"  record    {folder}",
     ]
     lines += [f"  warning   {sentence}" for sentence in died_out(record)]
     if record.diverged:
         lines.insert(2, f"  diverged  {len(record.diverged)} members; see the record")
     return "\n".join(lines)
+
+
+def _points(n: int) -> str:
+    return f"{n} point{'' if n == 1 else 's'}"
 
 
 def died_out(record: Record) -> list[str]:

@@ -34,6 +34,11 @@ def composed(overrides: Sequence[str]) -> Config:
     Raises:
         BenchError: an override is wrong.
     """
+    for word in overrides:
+        if word.startswith("-"):
+            raise BenchError(
+                f"{word} is an option of the command line: here are overrides of one cell, such as seeds=20."
+            )
     return copy.deepcopy(_composed(tuple(overrides), groups.state()))
 
 
@@ -113,19 +118,37 @@ def _refuse_strangers(config: DictConfig) -> None:
 
 
 def _fix(config: Config, overrides: Sequence[str]) -> None:
-    """Takes the fields that the command line fixes (`method.FIELD=value`) out of the lists in the files.
+    """Takes the fields that the command line fixes out of the lists in the files.
+
+    That is `method.FIELD=value`, or `dataset.FIELD=value` of a field that follows the data set. A list that
+    it empties (`dataset.quick_grid={}`) is empty.
 
     With a list of its own on the command line too (`method.long_grid.FIELD=[...]`) the value is where a sweep
     starts from.
     """
-    keys = [parsed(word).key_or_group for word in overrides]
+    given = [parsed(word) for word in overrides]
+    keys = [override.key_or_group for override in given]
+    for override in given:
+        group, _, name = override.key_or_group.partition(".")
+        lists_of = {"dataset": DATASET_LISTS, "method": ("grid", "long_grid")}
+        if override.value() == {} and name in lists_of.get(group, ()):
+            getattr(getattr(config, group), name).clear()  # Hydra would merge nothing into it
     listed = {key.removeprefix("grid.") for key in keys if key.startswith("grid.")}
     lists = [getattr(config.dataset, name) for name in DATASET_LISTS]
-    for field_name in (key.removeprefix("method.") for key in keys if key.startswith("method.")):
+    fixed = [key.removeprefix("method.") for key in keys if key.startswith("method.")]
+    for field_name in fixed:
         if field_name in listed:
             raise BenchError(
                 f"method.{field_name} and grid.{field_name} are both given: keep the one that is meant."
             )
+    fixed += [
+        name
+        for name in (key.removeprefix("dataset.") for key in keys if key.startswith("dataset."))
+        if name in vars(config.method)
+        and getattr(config.method, name) == getattr(config.dataset, name)
+        and name not in listed
+    ]
+    for field_name in fixed:
         for grid in lists:
             grid.pop(field_name, None)
         for name in ("grid", "long_grid"):

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import methods
 from bench import data
+from bench.compose.paths import readable
 from bench.config import Config, ProtocolConfig, SweepConfig
 from bench.data.describe import values_without_file
 from bench.engine.method import MethodConfig
@@ -124,7 +125,7 @@ def _extra_files(key: str, words: Sequence[str]) -> list[Path]:
     if not given:
         return []
     try:
-        value = OverridesParser.create().parse_override(given[-1]).value()
+        value = OverridesParser.create().parse_override(readable(given[-1])).value()
     except HydraException:
         value = None
     files = [value] if isinstance(value, str) else value

@@ -10,7 +10,8 @@ from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 
 from bench.compose.groups import GROUPS, options
-from bench.errors import BenchError
+from bench.compose.paths import readable
+from bench.errors import BenchError, nearest
 
 _MULTIRUN = ("-m", "--multirun")
 # Hydra's options, and those of them that take the next word as their value.
@@ -18,6 +19,7 @@ _ALONE = {
     *("--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", *_MULTIRUN),
     *("--shell-completion", "-sc"),
 }
+_OWN_FOLDER = {"--config-dir", "-cd", "--config-path", "-cp"}  # which has groups and names of its own
 _WITH_VALUE = {
     *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"),
     *("--config-dir", "-cd", "--experimental-rerun", "--info", "-i"),
@@ -28,20 +30,22 @@ def hydra_words(words: Sequence[str]) -> list[str]:
     """The words of a command line as Hydra is to get them, after a check of each by itself.
 
     `-m` may stand anywhere; `grid.FIELD=[...]` adds a list for any field, which Hydra spells
-    `++grid.FIELD=[...]`; and `save=scores,model` is the list `save=[scores,model]`, never a sweep.
+    `++grid.FIELD=[...]`; `save=scores,model` is the list `save=[scores,model]`, never a sweep; and paths are
+    taken as they stand (`bench.compose.paths`).
 
     Raises:
         BenchError: a word is no override, or cannot be meant.
     """
     multirun = any(word in _MULTIRUN or word.startswith("hydra.mode=MULTIRUN") for word in words)
+    own_folder = any(word.split("=")[0] in _OWN_FOLDER or "hydra.searchpath" in word for word in words)
     flags = [word for word in words if word in _MULTIRUN]
-    rest = [_as_list(word) for word in words if word not in _MULTIRUN]
+    rest = [readable(_as_list(word)) for word in words if word not in _MULTIRUN]
     for before, word in zip(["", *rest], rest, strict=False):
         if word.startswith("-"):
             if word.split("=")[0] not in _ALONE | _WITH_VALUE:
                 raise BenchError(f"There is no option {word}: overrides have no dashes, such as seeds=20.")
         elif before not in _WITH_VALUE:
-            _check_word(word, multirun)
+            _check_word(word, multirun, own_folder)
     return [*flags, *(f"++{word}" if word.startswith("grid.") else word for word in rest)]
 
 
@@ -82,7 +86,7 @@ def parsed(word: str) -> Override:
         BenchError: it is no override.
     """
     try:
-        override = OverridesParser.create().parse_override(word)
+        override = OverridesParser.create().parse_override(readable(word))
     except HydraException as error:
         raise BenchError(
             f"{word} cannot be read: write each override as one word FIELD=VALUE, such as seeds=20, and in "
@@ -93,7 +97,7 @@ def parsed(word: str) -> Override:
     return override
 
 
-def _check_word(word: str, multirun: bool) -> None:
+def _check_word(word: str, multirun: bool, own_folder: bool) -> None:
     override = parsed(word)
     key, value = override.key_or_group, override.value()
     if override.is_sweep_override() and not multirun:
@@ -103,6 +107,13 @@ def _check_word(word: str, multirun: bool) -> None:
     group, _, name = key.partition(".")
     if group in GROUPS and name == "name":
         raise BenchError(f"{key} is not to be set: choose another {group} by {group}={value}.")
+    if key in GROUPS and value is None:
+        raise BenchError(f"{key} is null: choose one of {', '.join(options(key))}.")
+    if key in GROUPS and override.is_discrete_sweep() and not isinstance(value, Glob) and not own_folder:
+        # Hydra would find it out when the jobs before are done.
+        for each in override.sweep_string_iterator():
+            if each not in options(key):
+                raise BenchError(f"There is no {key} '{each}': {nearest(each, options(key))}")
     if isinstance(value, Glob) and key in GROUPS:
         known = options(key)
         if not value.filter(known):

@@ -44,6 +44,7 @@ _DIGEST = re.compile(r"[0-9a-f]{16,64}")
 _TEMPORARY = re.compile(r"\.tmp-(?P<pid>\d+)-[0-9a-f]+@(?P<host>.*)")
 _OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)  # of a rename
 _WHOSE = "record"  # entry of an archive beside a record: that record's digest
+_LEAST_ROOM = 64 * 2**20  # bytes; a cell's record and stacks take some MiB
 _DAY = 24 * 60 * 60.0  # seconds
 
 Array = NDArray[Any]
@@ -279,6 +280,30 @@ def add_beside(runs: Path, digest: str, name: str, arrays: Mapping[str, Array]) 
     finally:
         temporary.unlink(missing_ok=True)
     return file
+
+
+def require_room(runs: Path) -> None:
+    """Refuses a store that could not be written, before hours of training.
+
+    Raises:
+        BenchError: its folder cannot be made or written, or its disk is as good as full.
+    """
+    runs = Path(runs)
+    temporary = _temporary(runs)
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        free = shutil.disk_usage(runs).free
+    except OSError as error:
+        raise _unwritable(runs, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.rmdir()
+    if free < _LEAST_ROOM:
+        raise BenchError(
+            f"{runs} cannot be written: its disk has {free / 2**20:.0f} MiB left; make room, or choose "
+            "another results folder."
+        )
 
 
 def write_failure(runs: Path, digest: str, reason: Mapping[str, Any]) -> Path:

@@ -9,6 +9,7 @@ from typing import TextIO
 from tabulate import SEPARATING_LINE, DataRow, TableFormat, tabulate
 from tabulate import Line as Rule
 
+from bench.command.signs import ASCII
 from bench.records.metric import METRICS
 from bench.table import layout
 from bench.table.frame import AGREEING_ERRORS, Frame, Repeated
@@ -32,12 +33,6 @@ _FORMAT = TableFormat(
     with_header_hide=None,
 )
 _SHORTEST_TITLE = 12  # characters that are left of a row's title where the terminal is narrow
-# What an encoding without these signs shows instead.
-_ASCII = {
-    **{"∪": "u", "±": "+-", "×": "x", "–": "-", "−": "-", "≥": ">=", "≤": "<=", "²": "2", "…": "."},
-    **{"†": "+", "‡": "#", "°": "o", "✓": "v", "“": '"', "”": '"'},
-    **{"α": "alpha", "κ": "kappa", "τ": "tau", "√": "sqrt"},
-}
 
 
 @dataclass(frozen=True)
@@ -140,7 +135,7 @@ def printable(text: str, stream: TextIO) -> str:
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
-        plain = "".join(_ASCII.get(letter, letter) for letter in text)
+        plain = "".join(ASCII.get(letter, letter) for letter in text)
         return plain.encode("ascii", "replace").decode()
     return text
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -296,3 +298,39 @@ def test_what_submitit_says_becomes_one_sentence(name: str, text: str, said: str
 def test_a_bug_is_not_taken_for_a_dead_job() -> None:
     with pytest.raises(RuntimeError, match="shapes"), launchers.job_errors():
         raise RuntimeError("shapes do not match")
+
+
+# --- Multiruns here, and sweepers ----------------------------------------------------------------------
+
+
+def test_the_first_job_of_a_multirun_here_begins_before_the_last_is_composed() -> None:
+    batch = "hydra.sweeper.max_batch_size=1"
+    assert launchers.one_at_a_time(["-m", "seeds=1,2"]) == ["-m", "seeds=1,2", batch]
+    for words in (
+        ["seeds=1"],
+        ["-m", "seeds=1,2", "hydra/launcher=joblib"],
+        ["-m", "seeds=1,2", "hydra/sweeper=optuna"],
+        ["-m", "seeds=1,2", "hydra.sweeper.max_batch_size=7"],
+    ):
+        assert launchers.one_at_a_time(words) == words
+
+
+def test_a_sweeper_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launchers, "_installed", lambda module: False)
+    with pytest.raises(BenchError, match=r"hydra/sweeper=optuna needs a package .* '\.\[optuna\]'"):
+        launchers.require_launcher(["-m", "hydra/sweeper=optuna", "seeds=1,2"])
+
+
+def test_a_job_elsewhere_answers_with_what_a_sweeper_goes_by(capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> float:
+        print("done")
+        return 0.75
+
+    launchers.listen()
+    answer = pickle.loads(pickle.dumps(launchers.answer(work, [], 1)))
+    assert float(answer) == 0.75 and not answer.failed and capsys.readouterr().out == "done\n"
+
+    def refuse() -> float:
+        raise BenchError("No.")
+
+    assert math.isnan(float(launchers.answer(refuse, [], 1)))

@@ -102,6 +102,40 @@ def test_a_field_that_is_given_is_not_swept() -> None:
         points("method=kdcrec", "method.alpha=0.3", "grid.alpha=[0.1]")
 
 
+def test_a_field_that_follows_the_data_set_is_fixed_there_too() -> None:
+    assert "learning_rate" in points("method=mf")
+    assert "learning_rate" not in points("method=mf", "dataset.learning_rate=0.2")
+    assert composed("method=mf", "dataset.learning_rate=0.2").method.learning_rate == 0.2
+    # The method's own stands above it, so that nothing of it is fixed.
+    assert points("method=mf", "dataset.learning_rate=0.2", "grid.learning_rate=[1,2]")["learning_rate"] == [
+        1,
+        2,
+    ]
+
+
+def test_a_list_can_be_emptied() -> None:
+    """Hydra merges an empty list of fields into the one that is there, which changes nothing."""
+    assert set(points("method=mf")) == {"learning_rate", "weight_decay"}
+    assert points("method=mf", "dataset.quick_grid={}") == {}
+    assert "clip" not in points("method=ips", "sweep=paper", "method.long_grid={}")
+
+
+def test_a_value_of_a_file_that_is_swept_is_told() -> None:
+    config = composed("method=mf", "dataset=coat")
+    lists = {"learning_rate": [0.01, 0.05], "weight_decay": [1e-4]}
+    assert compose.swept_over(config, lists) == []
+    config.method.learning_rate = 0.2  # as an experiment file does
+    assert compose.swept_over(config, lists) == [
+        "method.learning_rate=0.2 is set in a file, and swept all the same (0.01, 0.05): "
+        "method.learning_rate=0.2 on the command line fixes it."
+    ]
+
+
+def test_options_are_for_the_command_line() -> None:
+    with pytest.raises(BenchError, match=r"^-m is an option of the command line: here are overrides"):
+        composed("-m", "method=mf,ips")
+
+
 def test_a_field_may_be_given_both_a_start_and_the_files_list_anew() -> None:
     words = ("method=kdcrec", "method.alpha=0.3", "method.grid.alpha=[0.1,0.2]")
     assert points(*words)["alpha"] == [0.1, 0.2]
