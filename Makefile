@@ -10,7 +10,7 @@ STUDY ?= ultd
 # Where studies and measurements of one's own stand, beside the committed ones. PUBLISH=1, for maintainers: in their place.
 OWN := $(if $(PUBLISH),,/own)
 
-.PHONY: help env test lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed rows rival plan-time calibrate known-truth storm slurm-test scaling grid-speed selection-study plan-study study findings publish publish-sweep
+.PHONY: help env test lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed rows rival plan-time calibrate known-truth storm slurm-test scaling grid-speed selection-study plan-study study printed findings publish publish-sweep
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -75,6 +75,10 @@ publish-sweep: env ## for maintainers: the winners of a sweep (its METHODS= ...)
 
 study: env ## variants of rows beside each other (STUDY=: a file of conf/study), tuned alike (results/study/own)
 	$(RUN) -m bench.study $(STUDY) --output results/study$(OWN) $(ARGS)
+
+printed: env ## where the paper's printed numbers may come from (row by row: ARGS='--only "MF on Coat"'; results/study/own)
+	$(RUN) -m bench.study printed --output results/study$(OWN) $(ARGS); status=$$?; \
+	  $(RUN) -m bench.study.printed --output results/study$(OWN) && exit $$status
 
 speed: env ## measure the engine against one-model-at-a-time PyTorch and the memory's speed (DEVICE=cuda)
 	$(RUN) -m bench.speed --device $(DEVICE) $(ARGS)

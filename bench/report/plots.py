@@ -83,7 +83,7 @@ def deltas(frame: Frame, groups: Sequence[Group]) -> Figure:
         for row in frame.manifest.rows
         if any(group.lines[row.method, metric].delta is not None for group, metric in columns)
     ]
-    figure, axes = _figure(1.6 + 0.95 * len(columns), 0.9 + 0.28 * len(rows))
+    figure, axes = blank_figure(1.6 + 0.95 * len(columns), 0.9 + 0.28 * len(rows))
     axis = axes[0]
     for y, row in enumerate(rows):
         for x, (group, metric) in enumerate(columns):
@@ -119,7 +119,7 @@ def forest(frame: Frame, compared: Sequence[SeedComparison]) -> Figure:
     bases = list(dict.fromkeys(against for against, _ in panels))
     there = {each.line.row.title for each in compared}
     methods = [row.title for row in frame.manifest.rows if row.title in there]
-    figure, axes = _figure(
+    figure, axes = blank_figure(
         2.9 * len(metrics) + 1, (0.19 * len(methods) + 1.1) * len(bases), len(bases), len(metrics)
     )
     for axis, place in zip(axes, ((base, metric) for base in bases for metric in metrics), strict=True):
@@ -233,7 +233,7 @@ def _rectangle(corner: tuple[float, float], width: float, height: float, **looks
     return Rectangle(corner, width, height, **looks)
 
 
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Any]]:
+def blank_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Any]]:
     """A figure of so many inches, and its axes row by row."""
     from matplotlib.figure import Figure
 
@@ -244,10 +244,32 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tup
 def _grid(panels: int, columns: int, width: float, height: float) -> tuple[Figure, list[Any]]:
     columns = max(1, min(columns, panels))
     rows = max(1, math.ceil(panels / columns))
-    figure, axes = _figure(width * columns + 0.3, height * rows + 0.6, rows, columns)
+    figure, axes = blank_figure(width * columns + 0.3, height * rows + 0.6, rows, columns)
     for axis in axes[panels:]:
         axis.set_visible(False)
     return figure, axes
+
+
+def save_figure(draw: Callable[[], Figure], file: Path, words: str) -> Path:
+    """Draws a figure in the plots' style, with the command that makes it, into an SVG or PNG file.
+
+    Raises:
+        BenchError: the file cannot be written, or Matplotlib is not there.
+    """
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise BenchError("Plots need Matplotlib: pip install -e '.[plots]'.") from error
+    with matplotlib.rc_context(_STYLE):
+        figure = draw()
+        figure.supxlabel(words, x=0.01, ha="left", fontsize=5.5, color=GREY)
+        looks = {"Date": None} if file.suffix == ".svg" else {"Software": None}
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(file, dpi=160, metadata={"Description": words, **looks})
+        except OSError as error:
+            raise BenchError(f"{file} cannot be written: {error.strerror or error}.") from error
+    return file
 
 
 def draw_plots(results: Path, names: Iterable[str], kind: str, *, published: bool = False) -> list[Path]:
@@ -256,10 +278,6 @@ def draw_plots(results: Path, names: Iterable[str], kind: str, *, published: boo
     Raises:
         BenchError: there is no such plot, a file cannot be written, or Matplotlib is not there.
     """
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise BenchError("Plots need Matplotlib: pip install -e '.[plots]'.") from error
     frame = load_results(results, published=published)
     known = drawings(frame, read_cells(frame, results, published=published))
     wanted = list(names) or list(known)
@@ -269,17 +287,7 @@ def draw_plots(results: Path, names: Iterable[str], kind: str, *, published: boo
             raise BenchError(f"There is no plot '{name}': {nearest(name, list(known))}")
         words = f"python -m bench.report.plots {name}"
         words += " --published" * published + " --format png" * (kind == "png")
-        with matplotlib.rc_context(_STYLE):
-            figure = known[name]()
-            figure.supxlabel(words, x=0.01, ha="left", fontsize=5.5, color=GREY)
-            file = folder / f"{name}.{kind}"
-            looks = {"Date": None} if kind == "svg" else {"Software": None}
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                figure.savefig(file, dpi=160, metadata={"Description": words, **looks})
-            except OSError as error:
-                raise BenchError(f"{file} cannot be written: {error.strerror or error}.") from error
-        written.append(file)
+        written.append(save_figure(known[name], folder / f"{name}.{kind}", words))
     return written
 
 

@@ -20,7 +20,7 @@ from bench.files import CONF, write_text
 from bench.records.record import Record
 from bench.study.comparisons import result_of
 from bench.study.page import study_page
-from bench.study.variants import VariantKey, read_study, trained
+from bench.study.variants import NOT_TRAINED, VariantKey, read_study, trained
 
 _STUDIES = CONF / "study"
 
@@ -34,6 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("name", help="a file of conf/study, without its ending")
     parser.add_argument("--jobs", type=int, default=joblib.cpu_count(), help="variants trained at once")
+    parser.add_argument(
+        "--only",
+        default="",
+        metavar="TEXT",
+        help="train groups with this in their titles",
+    )
     parser.add_argument("--output", type=Path, default=_RESULTS, metavar="DIR")
     parser.add_argument("overrides", nargs="*", help="of the configuration, for every variant")
     return command(
@@ -48,10 +54,11 @@ def _work(given: argparse.Namespace) -> int:
     study = read_study(_STUDIES / f"{given.name}.yaml")
     records: dict[VariantKey, Record] = {}
     missing: dict[VariantKey, str] = {}
-    for variant, answer in trained(study, given.overrides, given.jobs):
+    for variant, answer in trained(study, given.overrides, given.jobs, only=given.only):
         if isinstance(answer, str):
             missing[variant.key] = answer
-            print(f"{variant.title}: {answer}", file=sys.stderr)
+            if answer != NOT_TRAINED:
+                print(f"{variant.title}: {answer}", file=sys.stderr)
         else:
             records[variant.key] = answer
             print(f"{len(records)} of {len(study.variants)}: {variant.title}", flush=True)
@@ -60,4 +67,4 @@ def _work(given: argparse.Namespace) -> int:
     found = result_of(study, records)
     found.write(given.output, study.name)
     print(write_text(given.output / f"{study.name}.md", study_page(study, records, found, missing)))
-    return 1 if missing else 0
+    return 1 if set(missing.values()) - {NOT_TRAINED} else 0

@@ -11,6 +11,7 @@ from bench.records.metric import METRICS
 from bench.records.record import Record
 from bench.study.files import Difference, StudyResult
 from bench.study.variants import Study, VariantKey, metrics_of
+from bench.table.claims import in_words
 
 _LIMIT = 0.05  # of Holm's p, for a mark
 
@@ -33,8 +34,9 @@ def study_page(
     budgets = sorted({record.points for record in records.values()})
     rules = {record.selection for record in records.values()}
     chosen = "" if "oracle_test" in rules else ", selected on validation"
+    datasets = in_words(record.dataset["title"] for record in records.values())
     parts.append(
-        f"{some.dataset['title']}, protocol `{some.protocol['name']}`, {len(some.seeds)} seeds, mean ± "
+        f"{datasets}, protocol `{some.protocol['name']}`, {len(some.seeds)} seeds, mean ± "
         f"standard deviation; points tried for each variant: {', '.join(map(str, budgets))}{chosen}. "
         f"Differences: median of the paired seeds; † p < {_LIMIT:g}, exact Wilcoxon signed-rank test, Holm's "
         "correction within the column."

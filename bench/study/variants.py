@@ -17,10 +17,12 @@ from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
 from bench import cell as cells
+from bench import compose
 from bench.errors import BenchError, nearest
 from bench.records.metric import METRICS
 from bench.records.record import Record
 
+NOT_TRAINED = "not trained yet"
 _ALL = "all"  # in a group: overrides of all its variants
 
 VariantKey = tuple[str, str]  # group, name
@@ -76,7 +78,8 @@ def read_study(file: Path) -> Study:
     Groups are the product of the file's `groups` (title → overrides) and its variants; without `groups`
     all variants are one. A group may have more overrides for some of its variants (title → name →
     overrides, `all` for those of every variant). A variant may be `like` an earlier one, whose overrides
-    come before its own.
+    come before its own, and be in some groups only: in those whose titles have one of the texts of its
+    `only`, and none of its `never`.
 
     Raises:
         BenchError: the file is absent or wrong.
@@ -104,6 +107,8 @@ def read_study(file: Path) -> Study:
             )
             for group, more in groups.items()
             for each in given["variants"]
+            if any(text in group for text in each.get("only", [""]))
+            and not any(text in group for text in each.get("never", []))
         )
         strange = next((name for more in groups.values() for name in more if name not in {_ALL, *own}), None)
         if strange is not None:
@@ -121,24 +126,35 @@ def read_study(file: Path) -> Study:
 
 
 def trained(
-    study: Study, overrides: Sequence[str], jobs: int, store: str = "study/runs"
+    study: Study, overrides: Sequence[str], jobs: int, store: str = "study/runs", only: str = ""
 ) -> Iterator[tuple[Variant, Record | str]]:
     """Every variant with its record, or with the sentence that says why there is none, as they come.
 
-    store: a folder below `results`, whose records are not trained again.
+    Args:
+        store: a folder below `results`, whose records are not trained again.
+        only: a text in the titles of the groups that are trained; of the others what is there is read.
     """
     work = (
-        joblib.delayed(_numbered)(place, each, overrides, store) for place, each in enumerate(study.variants)
+        joblib.delayed(_numbered)(place, each, overrides, store, only in each.group)
+        for place, each in enumerate(study.variants)
     )
     answers = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(work)
     for place, answer in tqdm(answers, total=len(study.variants), unit="variant", disable=None):
         yield study.variants[place], answer
 
 
-def _numbered(place: int, variant: Variant, overrides: Sequence[str], store: str) -> tuple[int, Record | str]:
+def _numbered(
+    place: int, variant: Variant, overrides: Sequence[str], store: str, train: bool
+) -> tuple[int, Record | str]:
     """One variant in a worker process: its place and what came, which may be a sentence."""
+    words = (*variant.overrides, *overrides)
     try:
-        return place, cells.find_or_train((*variant.overrides, *overrides), folder=store)
+        if train:
+            return place, cells.find_or_train(words, folder=store)
+        compose.register(words)
+        config = compose.composed(words)
+        cell = cells.prepare(config, cells.load_ratings(config), words)
+        return place, cells.find(cell, Path(config.results) / store) or NOT_TRAINED
     except BenchError as error:
         return place, str(error)
 

@@ -15,7 +15,7 @@ from bench.study import command as study
 from bench.study.comparisons import differences
 from bench.study.files import Chosen, Difference, Scored, StudyResult
 from bench.study.page import study_page
-from bench.study.variants import Study, Variant, read_study
+from bench.study.variants import NOT_TRAINED, Study, Variant, read_study
 
 TINY = """
 title: Small
@@ -162,13 +162,19 @@ def test_the_files_go_round(tmp_path: Path) -> None:
     assert StudyResult.read(tmp_path, "small") == found
 
 
+ROW_BY_ROW = {"printed"}  # studies that are trained and published group by group
+
+
 @pytest.mark.parametrize("file", sorted((CONF / "study").glob("*.yaml")), ids=lambda file: file.stem)
 def test_the_committed_files_go_round_byte_for_byte(file: Path, tmp_path: Path) -> None:
     folder = CHECKOUT / "results" / "study"
+    if file.stem in ROW_BY_ROW and not (folder / f"{file.stem}.csv").is_file():
+        pytest.skip("none of its groups is published yet")
     found = StudyResult.read(folder, file.stem)
-    assert {(each.group, each.variant) for each in found.variants} == {
-        each.key for each in read_study(file).variants
-    }
+    there, asked = {(each.group, each.variant) for each in found.variants}, read_study(file).variants
+    assert there <= {each.key for each in asked}
+    if file.stem not in ROW_BY_ROW:
+        assert len(there) == len(asked)
     found.write(tmp_path, file.stem)
     for written in tmp_path.iterdir():
         assert written.read_bytes() == (folder / written.name).read_bytes(), written.name
@@ -277,3 +283,25 @@ def test_the_suites_own_studies_compose(file: Path) -> None:
     for variant in [each for each in found.variants if found.pairs or each.group == found.variants[0].group]:
         compose.register(variant.overrides)
         compose.composed(variant.overrides)
+
+
+def test_a_variant_may_be_in_some_groups_only(folder: Path) -> None:
+    groups = 'groups: {"A on Coat": [], "B on Coat": [], "A elsewhere": []}'
+    more = "  - {name: x, title: X, overrides: [], only: [on Coat, nowhere], never: [B]}\n"
+    text = TINY.replace(TINY[TINY.index("groups:") : TINY.index("variants:")], f"{groups}\n") + more
+    (folder / "some.yaml").write_text(text)
+    found = read_study(folder / "some.yaml")
+    assert [each.group for each in found.variants if each.name == "x"] == ["A on Coat"]
+    assert len([each for each in found.variants if each.name == "mf"]) == 3
+
+
+def test_groups_can_be_trained_one_by_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "small.yaml").write_text(TINY.replace(TINY[TINY.index("  - {name: wrong") :], ""))
+    command = ["small", "--jobs", "1", "--output", str(folder / "out"), f"results={folder}"]
+    assert study.main([*command, "--only", "few"]) == 0
+    assert {line.group for line in StudyResult.read(folder / "out", "small").variants} == {"few"}
+    assert f"X: {NOT_TRAINED}" in (folder / "out" / "small.md").read_text()
+    # The other one beside it: what is there stays.
+    assert study.main([*command, "--only", "many"]) == 0
+    assert {line.group for line in StudyResult.read(folder / "out", "small").variants} == {"few", "many"}
+    assert NOT_TRAINED not in (folder / "out" / "small.md").read_text()
