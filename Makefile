@@ -18,7 +18,7 @@ help: ## list the targets
 # The stamp comes last, so that an interrupted installation is started again.
 $(READY): pyproject.toml constraints.txt
 	@echo "Setting up the environment in $(VENV) (PyTorch is the large part) ..."
-	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name one with make PYTHON=...") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11, 3.12 or 3.13 is needed; name one with make PYTHON=...") if not (3, 11) <= sys.version_info < (3, 14) else None'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python -m pip install -c constraints.txt -e '.[dev]'
 	@touch $@

@@ -46,7 +46,10 @@ def test_it_tests_the_first_and_the_last_python_that_are_promised() -> None:
         r"Programming Language :: Python :: (3\.\d+)$", "\n".join(PROJECT["classifiers"]), re.M
     )
     order = sorted(named, key=lambda version: int(version.split(".")[1]))
-    assert PROJECT["requires-python"] == f">={order[0]}"
+    after = int(order[-1].split(".")[1]) + 1
+    assert PROJECT["requires-python"] == f">={order[0]},<3.{after}"
+    assert f"not (3, {order[0].split('.')[1]}) <= sys.version_info < (3, {after})" in MAKEFILE
+    assert f"Python {order[0]} to {order[-1]}" in (CHECKOUT / "README.md").read_text(encoding="utf-8")
     assert WORKFLOW["jobs"]["test"]["strategy"]["matrix"]["python-version"] == [order[0], order[-1]]
 
 

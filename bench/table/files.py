@@ -3,7 +3,8 @@
 Reads `DIR/table1/cells.json` (which cells were made here), the records that it names and, for every other
 cell, `DIR/published`; writes beside it the CSV files of `bench.table.csv_files` and
 
-table1.md .tex .html   the paper's layout
+table1.md .tex .html            the paper's layout
+table1-PROTOCOL-DATASET.tex    a tabular for a paper of one's own, to be \\input
 
 With `--published` it is `DIR/published` that is made anew.
 
@@ -58,8 +59,8 @@ def files(frame: Frame) -> dict[str, str]:
             csv_files.provenance_entries(frame.lines)
         ),
         "table1.md": markdown.markdown(frame),
-        "table1.tex": latex.latex(frame),
         "table1.html": html.page(frame),
+        **latex.latex(frame),
     }
 
 

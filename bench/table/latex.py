@@ -5,7 +5,7 @@ Its delimiters are <% … %> and << … >>, since LaTeX needs the braces for its
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -26,58 +26,64 @@ _TEX = {
     **{"–": "--", "α": r"$\alpha$", "κ": r"$\kappa$", "τ": r"$\tau$", "√": r"$\surd$"},
     **{"<": r"$<$", ">": r"$>$", "|": r"$|$"},
 }
-_LABELS = 2  # columns before the numbers: method, A
+_PRINTED = "beside it the paper's number, with ✓ where our mean is"
 
 
 @dataclass(frozen=True)
-class _Protocol:
-    """A table of the document. notes: how to read it."""
+class _Tabular:
+    """One data set under one protocol. notes: how to read it."""
 
-    name: str
-    groups: Sequence[Group]
-    notes: str
-
-    @property
-    def columns(self) -> list[tuple[Group, str]]:
-        return layout.columns(self.groups)
+    group: Group
+    blocks: Sequence[tuple[str, Sequence[Row]]]
+    notes: Sequence[str]
 
     @property
-    def reasons(self) -> list[str]:
-        return layout.reasons(self.groups)
+    def name(self) -> str:
+        """Of its file."""
+        return f"table1-{self.group.protocol}-{self.group.dataset.dataset}.tex"
 
     @property
-    def sources(self) -> list[str]:
-        return [f"{group.dataset.title}: {group.caption}" for group in self.groups]
-
-    @property
-    def spans(self) -> Iterator[tuple[int, int]]:
-        """First and last column of each data set, from 1."""
-        first = _LABELS + 1
-        for group in self.groups:
-            yield first, first + len(group.metrics) - 1
-            first += len(group.metrics)
-
-    def columns_with_paper(self, row: Row) -> bool:
-        """Whether a row has a line with the paper's numbers."""
-        return any(group.lines[row.method, metric].delta is not None for group, metric in self.columns)
+    def printed(self) -> list[str]:
+        """The metrics that have a column of the paper's numbers."""
+        return [
+            metric
+            for metric in self.group.metrics
+            if any(line.delta is not None for (_, name), line in self.group.lines.items() if name == metric)
+        ]
 
 
-def latex(frame: Frame) -> str:
-    """`table1.tex`: a document with one table in the paper's layout for each protocol."""
-    protocols = []
-    for name in frame.manifest.protocols:
-        groups = [group for group in layout.column_groups(frame, name) if group.cell is not None]
-        if groups:
-            lines = [line for group in groups for line in group.lines.values()]
-            notes = " ".join(
-                [layout.in_tolerance(lines), *layout.reading(frame, points=False, published="Italic")]
-            )
-            protocols.append(_Protocol(name, groups, notes))
-    return (
-        _templates()
-        .get_template("table1.tex.j2")
-        .render(protocols=protocols, blocks=layout.row_blocks(frame), mixed=frame.mixed)
-    )
+def latex(frame: Frame) -> dict[str, str]:
+    """The files, name → text.
+
+    `table1-PROTOCOL-DATASET.tex` is a tabular to be \\input, which needs booktabs and amssymb and fits a page
+    of 16 cm in a type of 8 points; `table1.tex` a document of them all, each with its caption.
+    """
+    tabulars = []
+    for protocol in frame.manifest.protocols:
+        for group in layout.column_groups(frame, protocol):
+            if group.cell is not None:
+                notes = [
+                    layout.in_tolerance(list(group.lines.values())) if group.compared else "",
+                    *layout.reading(
+                        frame, points=False, published="Italic", printed=_PRINTED, groups=[group]
+                    ),
+                ]
+                there = {method for (method, _), line in group.lines.items() if line.values or line.missing}
+                blocks = [
+                    (heading, [row for row in rows if row.method in there])
+                    for heading, rows in layout.row_blocks(frame)
+                ]
+                tabulars.append(
+                    _Tabular(group, [each for each in blocks if each[1]], list(filter(None, notes)))
+                )
+    templates = _templates()
+    body, document = (templates.get_template(name) for name in ("tabular.tex.j2", "table1.tex.j2"))
+    bodies = {
+        each.name: body.render(group=each.group, printed=each.printed, blocks=each.blocks, mixed=frame.mixed)
+        for each in tabulars
+    }
+    pages = [(each, bodies[each.name]) for each in tabulars]
+    return {"table1.tex": document.render(pages=pages), **bodies}
 
 
 def tex(text: str) -> str:

@@ -14,7 +14,7 @@ from bench.table.claims import Reproduced, chosen_by, once_more
 from bench.table.comparisons import BEST_BASELINE, REFERENCE
 from bench.table.editions import editions
 from bench.table.frame import Frame
-from bench.table.lines import ALPHA, TOLERANCE, CellResult, Line, best_baseline, best_two
+from bench.table.lines import ALPHA, HERE, PUBLISHED, TOLERANCE, CellResult, Line, best_baseline, best_two
 from bench.table.manifest import FAMILIES, Dataset, Row
 from bench.table.retuning import RESAMPLES
 from bench.table.statistics import smallest_p
@@ -157,33 +157,53 @@ def seed_numbers(lines: Sequence[Line]) -> list[int]:
 # --- Words --------------------------------------------------------------------------------------------
 
 
-def reading(frame: Frame, *, points: bool = True, published: str = "Origin published") -> list[str]:
-    """How to read the table, sentence by sentence.
+def reading(
+    frame: Frame,
+    *,
+    points: bool = True,
+    published: str = "Origin published",
+    printed: str = "in parentheses the paper's number and our difference, with ✓ where it is",
+    groups: Sequence[Group] | None = None,
+) -> list[str]:
+    """How to read a table, sentence by sentence; a sign that it does not have is not explained.
 
     points: whether it has a column of them. published: how numbers are set that were not trained here.
+    printed: how the paper's numbers are set. groups: what it shows; None for the whole frame.
     """
+    if groups is None:
+        groups = [group for name in frame.manifest.protocols for group in column_groups(frame, name)]
+    lines = [line for group in groups for line in group.lines.values()]
+    marks = [mark for group in groups for mark in group.marks.values()]
+    families = {line.row.family for line in lines}
+    compared = any(line.within is not None for line in lines)
     items = [
-        "Mean ± standard deviation over n seeds; in parentheses the paper's number and our difference, "
-        f"with ✓ where it is within ±{TOLERANCE:g}.",
+        "Mean ± standard deviation over n seeds"
+        + (f"; {printed} within ±{TOLERANCE:g}." if compared else ".")
     ]
-    if any(line.tuning_std is not None for line in frame.lines):
+    if any(line.tuning_std is not None for line in lines):
         items.append(
             "Behind a slash: standard deviation of the mean over re-tunings, where the test metrics of the "
             f"sweep's finalists are known (the finalists' seeds drawn anew {RESAMPLES} times, the winner "
             "chosen anew by validation)."
         )
-    items.append(
-        f"Bold: the best two of a column. Underlined: the best baseline, {chosen_by(frame)}. Controls aside."
-    )
-    if any(line.p_holm is not None for line in frame.lines):
-        smallest = ", ".join(f"{smallest_p(n):.3g} for n = {n}" for n in seed_numbers(frame.lines))
+    best = "Bold: the best two of a column. " if any(mark.best for mark in marks) else ""
+    base = f"Underlined: the best baseline, {chosen_by(frame)}. " if any(mark.base for mark in marks) else ""
+    if best or base:
+        items.append(f"{best}{base}Controls aside.")
+    signs = {sign for mark in marks for sign in mark.signs}
+    if signs:
+        smallest = ", ".join(f"{smallest_p(n):.3g} for n = {n}" for n in seed_numbers(lines))
+        differs = f"†: differs from {frame.title(frame.manifest.reference)}" if "†" in signs else ""
+        differs_best = "‡: from the column's best baseline" if "‡" in signs else ""
+        if not differs:
+            differs_best = differs_best.replace("from", "differs from")
         items.append(
-            f"†: differs from {frame.title(frame.manifest.reference)}, ‡: from the column's best baseline; "
+            f"{', '.join(filter(None, (differs, differs_best)))}; "
             f"p < {ALPHA:g} in an exact, two-sided Wilcoxon signed-rank test over paired seeds, after Holm's "
             "correction within the column (the rows of the paper one family, the controls another). Smallest "
             f"attainable p, uncorrected: {smallest}; no mark does not mean equal."
         )
-    if any(comparison.p_tuning is not None for comparison in frame.comparisons):
+    if any(mark.holds or mark.holds_best for mark in marks):
         items.append(
             "††, ‡‡: the difference holds with the tuning's spread in the test, too: p < "
             f"{ALPHA:g} of Student's t = mean(d) / √(sd(d)² / n + τ² + τ'²), τ the two rows' standard "
@@ -192,19 +212,21 @@ def reading(frame: Frame, *, points: bool = True, published: str = "Origin publi
     items.append("A: the unbiased ratings of training, and what a row knows of them.")
     if points:
         items.append("Points: hyper-parameter points tried.")
-    items.append("X: no number; the footnote says why.")
-    if any(row.family == "further" for row in frame.manifest.rows):
+    if any(line.missing for line in lines):
+        items.append("X: no number; the footnote says why.")
+    if "further" in families:
         items.append(
             "Further methods: not the paper's, with the suite's own budget of tuning; neither bold nor "
             "underlined, corrected as a family of their own."
         )
-    if any(row.guest for row in frame.manifest.rows):
+    if "guest" in families:
         items.append(
             "Own rows: none of the suite's; neither bold nor underlined, corrected as a family of their own."
         )
-    if frame.mixed:
+    if {HERE, PUBLISHED} <= {line.cell.origin for line in lines}:
         items.append(f"{published}: by the suite's authors; the others were trained in this checkout.")
-    earlier = {repeated.cell_key for repeated in frame.both if repeated.earlier_code}
+    keys = {(line.protocol, line.dataset.dataset, line.row.method) for line in lines}
+    earlier = {repeated.cell_key for repeated in frame.both if repeated.earlier_code} & keys
     if earlier:
         items.append(
             f"Of the cells trained in this checkout, {len(earlier)} are published by earlier code: a "

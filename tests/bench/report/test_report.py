@@ -286,20 +286,50 @@ def test_the_committed_table_makes_itself_again(tmp_path: Path) -> None:
 # --- LaTeX ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex: apt install texlive")
-@pytest.mark.parametrize("own", [True, False])
-def test_latex_compiles_as_it_stands(results: Path, tmp_path: Path, own: bool) -> None:
-    folder = results / "table1" if own else ROOT / "results" / "published"
-    shutil.copy(folder / "table1.tex", tmp_path)
+def compiled(folder: Path, name: str) -> str:
     done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table1.tex"],
-        cwd=tmp_path,
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", name],
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:]
-    assert "Overfull" not in done.stdout and (tmp_path / "table1.pdf").stat().st_size > 10_000
+    assert (folder / name).with_suffix(".pdf").stat().st_size > 10_000
+    return done.stdout
+
+
+PDFLATEX = pytest.mark.skipif(
+    shutil.which("pdflatex") is None, reason="there is no pdflatex: apt install texlive"
+)
+
+
+@PDFLATEX
+@pytest.mark.parametrize("own", [True, False])
+def test_latex_compiles_as_it_stands(results: Path, tmp_path: Path, own: bool) -> None:
+    folder = results / "table1" if own else ROOT / "results" / "published"
+    shutil.copy(folder / "table1.tex", tmp_path)
+    assert "Overfull" not in compiled(tmp_path, "table1.tex")
+
+
+@PDFLATEX
+def test_a_tabular_fits_a_paper_in_eight_points(tmp_path: Path) -> None:
+    tabulars = sorted((ROOT / "results" / "published").glob("table1-*.tex"))
+    assert len(tabulars) > 1
+    inputs = []
+    for file in tabulars:
+        shutil.copy(file, tmp_path)
+        inputs.append(rf"\begin{{table}}\centering\footnotesize\input{{{file.stem}}}\end{{table}}")
+    text = [
+        r"\documentclass[10pt]{article}\usepackage[a4paper,textwidth=16cm]{geometry}",
+        r"\usepackage{amssymb,booktabs}\setlength{\tabcolsep}{3pt}\begin{document}",
+        *inputs,
+        r"\end{document}",
+    ]
+    (tmp_path / "paper.tex").write_text("\n".join(text), encoding="utf-8")
+    assert "Overfull" not in compiled(tmp_path, "paper.tex")
+    for file in tabulars:
+        assert not re.search(r"resizebox|scriptsize|tiny", file.read_text(encoding="utf-8"))
 
 
 def test_a_store_that_cannot_be_read_ends_with_one_sentence(

@@ -60,7 +60,7 @@ def test_they_stand_below_the_papers_rows_and_above_the_controls(
     shown = in_terminal(frame, 100).splitlines()
     at = next(number for number, line in enumerate(shown) if line.startswith("Newer"))
     assert set(shown[at - 1]) <= set("- ") and set(shown[at + 2]) <= set("- ")
-    assert text["table1.tex"].count(r"\midrule") == 2 * 3
+    assert text["table1-table-coat.tex"].count(r"\midrule") == 3
     assert text["table1.html"].count("<tbody>") == 2 * 3
     assert page_files(frame, results)["index.html"].count('data-method="newer"') == 2
 
