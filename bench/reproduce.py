@@ -116,7 +116,7 @@ class Listing:
 
     absent: data set → why its files cannot be had. waiting: to be trained. trainings: of each of them, as
     far as they are known before. reasons: why some of them are trained although they have a record.
-    failures: sentences.
+    elsewhere: rows of scores made elsewhere. failures: sentences.
     """
 
     cells: dict[CellKey, Listed] = field(default_factory=dict)
@@ -124,6 +124,7 @@ class Listing:
     waiting: list[Task] = field(default_factory=list)
     trainings: list[int] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+    elsewhere: dict[str, Row] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
     def enter(self, task: Task, answer: CellAnswer) -> None:
@@ -244,8 +245,15 @@ def remember(plan: TablePlan, folder: Path, listing: Listing) -> None:
     """
     if not (folder / FILE).is_file():
         return
-    for key, listed in TableManifest.read(folder).cells.items():
+    before = TableManifest.read(folder)
+    for key, listed in before.cells.items():
         protocol, dataset, method = key
+        if listed.digest is not None and method not in methods.names() and dataset in data.names():
+            # Made elsewhere, by `bench.score`: there is nothing to train.
+            if find_record(folder.parent / "runs", listed.digest, _tell) is not None:
+                listing.cells[key] = listed
+                listing.elsewhere[method] = next(row for row in before.rows if row.method == method)
+            continue
         known = protocol in PROTOCOLS and dataset in data.names() and method in methods.names()
         if key in listing.cells or listed.digest is None or not known:
             continue
@@ -269,7 +277,10 @@ def manifest(plan: TablePlan, listing: Listing) -> TableManifest:
     return TableManifest(
         protocols=_ordered(PROTOCOLS, (key[0] for key in keys)),
         datasets=described,
-        rows=[_row(key) for key in _ordered(methods.names(), (key[2] for key in keys))],
+        rows=[
+            listing.elsewhere.get(key) or _row(key)
+            for key in _ordered(methods.names(), (key[2] for key in keys))
+        ],
         reference=REFERENCE,
         cells=listing.cells,
     )
