@@ -10,7 +10,7 @@ STUDY ?= ultd
 # Where studies and measurements of one's own stand, beside the committed ones. PUBLISH=1, for maintainers: in their place.
 OWN := $(if $(PUBLISH),,/own)
 
-.PHONY: help env test lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed rows rival plan-time calibrate known-truth storm slurm-test scaling grid-speed selection-study plan-study study printed findings publish publish-sweep
+.PHONY: help env test lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed rows rival stacks first-call speed-all plan-time calibrate known-truth storm slurm-test scaling grid-speed selection-study plan-study study printed findings publish publish-sweep
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -89,6 +89,24 @@ rows: env ## steps and phases of the table's rows with either kernels (results/s
 
 rival: env ## the engine against a public script's MF and DR-JL (RIVAL=its folder: bench/speed/rival.py says which)
 	$(RUN) -m bench.speed.rival $(RIVAL) --output results/speed$(OWN)/rival.csv $(ARGS)
+
+stacks: env ## what stacks should be like: sizes, draws, leaving members, threads and processes (results/speed/own)
+	$(RUN) -m bench.speed.stacks --output results/speed$(OWN)/stacks.csv $(ARGS)
+
+first-call: env ## seconds of import and of compiling the kernels, cold and from disk (results/speed/own)
+	$(RUN) -m bench.speed.first_call --output results/speed$(OWN)/first_call.csv $(ARGS)
+
+# The two data sets' usual sizes for phases, and Coat for the plan: the rest of either takes much longer.
+speed-all: env ## all measurements of results/speed, on a machine without other work (RIVAL=folder: make rival as well)
+	-$(RUN) -m bench.speed --output results/speed$(OWN)/cpu.csv
+	$(RUN) -m bench.speed.rows --output results/speed$(OWN)/rows.csv
+	$(RUN) -m bench.speed.rows --phases --shapes 0,1 --output results/speed$(OWN)/phases.csv
+	$(RUN) -m bench.speed.grid --output results/speed$(OWN)/grid.csv
+	$(RUN) -m bench.speed.stacks --output results/speed$(OWN)/stacks.csv
+	$(RUN) -m bench.speed.first_call --output results/speed$(OWN)/first_call.csv
+	$(if $(RIVAL),$(RUN) -m bench.speed.rival $(RIVAL) --output results/speed$(OWN)/rival.csv)
+	$(RUN) -m bench.speed.plan_time 'method=glob(*,exclude=[item_mean,ips_oracle])' dataset=coat sweep=paper \
+	  --output results/speed$(OWN)/plan.csv
 
 plan-time: env ## how long sweeps will take here, row by row (results/speed/own; ARGS: overrides of the sweep)
 	$(RUN) -m bench.speed.plan_time --output results/speed$(OWN)/plan.csv $(ARGS)

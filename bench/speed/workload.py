@@ -70,12 +70,17 @@ def training_data(work: Workload, device: torch.device | str = "cpu", n_seeds: i
 
 
 def stack(
-    method: str, work: Workload, data: TrainingData, adam: str = "dense", kernel: str = "auto"
+    method: str,
+    work: Workload,
+    data: TrainingData,
+    adam: str = "dense",
+    kernel: str = "auto",
+    threads: int = 1,
 ) -> Method:
     """A built stack of a workload's members, with different rates.
 
     Args:
-        adam, kernel: as `engine.adam` and `engine.kernels`.
+        adam, kernel, threads: as `engine.adam`, `engine.kernels` and `engine.threads`.
     """
     kind = methods.get(method)
     configs = [
@@ -89,7 +94,7 @@ def stack(
     ]
     rows = torch.arange(work.members, device=data.labels.device) % len(data.seeds)
     engine = EngineConfig(kernels=kernel, device=data.labels.device.type)
-    with kernels.using(kernels.make(kernels.name_for(engine))):
+    with kernels.using(kernels.make(kernels.name_for(engine), threads)):
         built = kind(configs, [int(row) for row in rows], data.take(rows))
     for part in built.parts.values():
         part.restart(by_rows=adam == "rows")
