@@ -10,7 +10,7 @@ STUDY ?= ultd
 # Where studies and measurements of one's own stand, beside the committed ones. PUBLISH=1, for maintainers: in their place.
 OWN := $(if $(PUBLISH),,/own)
 
-.PHONY: help env test lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed rows rival stacks first-call speed-all plan-time calibrate known-truth storm slurm-test scaling grid-speed selection-study plan-study study printed findings publish publish-sweep
+.PHONY: help env test lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed rows rival stacks first-call speed-all plan-time calibrate known-truth storm slurm-test scaling grid-speed selection-study plan-study worlds worlds-test study printed findings publish publish-sweep
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -48,6 +48,12 @@ gate-update: env ## make today's quick profile the baseline, and say what change
 
 gate-test: env ## plant regressions for the gate to catch, and run it ten times with nothing changed
 	$(RUN) -m pytest -q -m slow tests/bench/gate/test_gate_catches.py $(ARGS)
+
+worlds: env ## what generated and simulated ratings can tell: item mean, MF, true propensities (results/worlds/own)
+	$(RUN) -m bench.study.worlds --output results/worlds$(OWN) $(ARGS)
+
+worlds-test: env ## the default generated world: true propensities above MF, MF above the item mean
+	$(RUN) -m pytest -q -m slow tests/bench/study/test_worlds.py $(ARGS)
 
 calibrate: env ## fix the strength of KuaiRec's simulated selection (results/kuairec/own)
 	$(RUN) -m bench.study.kuairec_selection --output results/kuairec$(OWN)/calibration.csv $(ARGS)

@@ -29,6 +29,7 @@ from bench.errors import BenchError
 from bench.files import CONF, write_text
 from bench.records.metric import AUC, METRICS
 from bench.records.points import read_folder
+from bench.study import world_table
 from bench.study.files import StudyResult
 from bench.table import load_frame
 from bench.table.claims import TEST, Claim, Claims, chosen_by, claims, in_words, once_more
@@ -418,6 +419,18 @@ def _sections(folder: Path) -> Iterator[str]:
             yield _not_run(name)
 
 
+def worlds(folder: Path) -> str:
+    """What generated and simulated ratings can tell, measured.
+
+    Raises:
+        BenchError: the file is not as it was written.
+    """
+    file = folder / world_table.FILE
+    if not file.is_file():
+        return "*Not measured yet: `make worlds PUBLISH=1`.*"
+    return world_table.described(world_table.read_worlds(file))
+
+
 def _not_run(study: str) -> str:
     return f"*Study `{study}` has not been run: `make study STUDY={study} PUBLISH=1`.*"
 
@@ -501,6 +514,7 @@ def _parts(findings: Findings, results: Path) -> Mapping[str, str]:
         "noise": noise(findings),
         "conventions": conventions(findings.frame),
         "thresholds": thresholds(findings),
+        "worlds": worlds(results / "worlds"),
         "studies": studies(results / "study"),
     }
 
