@@ -25,6 +25,7 @@ The rooms; each imports those above it, never one below:
     tuned.py        winners of sweeps, for others to start from: `python -m bench.tuned`
     reproduce.py    what is missing of Table 1: `python -m bench.reproduce`
     score.py        scores made elsewhere → a row of one's own: `python -m bench.score`
+    export.py       records for experiment trackers: `python -m bench.export`
     gate/           tables compared line by line: `python -m bench.gate`
     __main__.py     one cell, or many: `python -m bench`
     study/          variants beside each other, and the paper's own studies: `python -m bench.study`

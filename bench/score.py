@@ -166,7 +166,9 @@ def write_splits(folder: Path, cell: Cell) -> list[Path]:
 # --- Measuring ------------------------------------------------------------------------------------------
 
 
-def measured(cell: Cell, scores: Scores, file: Path, key: str, title: str) -> tuple[Record, dict[str, Any]]:
+def record_of_scores(
+    cell: Cell, scores: Scores, file: Path, key: str, title: str
+) -> tuple[Record, dict[str, Any]]:
     """The record of scores, and its arrays; in no store yet.
 
     Args:
@@ -353,7 +355,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"'{key}' cannot be the row's key: give --name small_letters that no method of the suite has."
             )
         runs = Path(config.results) / "runs"
-        record, arrays = measured(cell, read_scores(file), file, key, given.title or key)
+        record, arrays = record_of_scores(cell, read_scores(file), file, key, given.title or key)
         kept = {name: values for name, values in arrays.items() if not name.startswith("saved/")}
         command = " ".join(["python -m bench.score", file.name, *overrides])
         record = dataclasses.replace(record, provenance=Provenance(command=command))
