@@ -178,7 +178,8 @@ def test_every_method_moves_what_its_batches_read_and_nothing_else(key: str) -> 
         sampler = Sampler(method.data, 4, method.config.everywhere_ratio)
         draw = sampler.epoch(method.data, phase.stream, 0).draw(method.data, 0)
         batches = [draw.observed()]
-        batches += [draw.unbiased()] * unbiased + [draw.everywhere()] * bool(method.config.everywhere_ratio)
+        batches += [draw.unbiased()] * unbiased
+        batches += [draw.everywhere()] if method.config.everywhere_ratio else []
         for batch in batches:
             for name in seen:
                 for g in range(2):
