@@ -22,6 +22,9 @@ def main() -> int:
     # Hydra would print its own errors and leave; raised, they become one sentence.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     words = sys.argv[1:]
+    if sys.stderr.isatty():
+        # PyTorch and Hydra take some seconds to load, in which nothing else is said.
+        print("Loading PyTorch, the methods and the configuration ...", file=sys.stderr, flush=True)
     return command(
         argparse.ArgumentParser(),  # Hydra reads the words
         lambda _: run_jobs(words),

@@ -48,7 +48,7 @@ from bench.records.record import find_record
 from bench.report import page_files
 from bench.table import files, load_results
 from bench.table.frame import Frame
-from bench.table.lines import HERE
+from bench.table.lines import HERE, CellResult
 from bench.table.manifest import (
     FILE,
     OWN_FOLDER,
@@ -350,10 +350,22 @@ def conclusion(frame: Frame, listing: Listing) -> list[str]:
     sentences = [f"{n} of {whole} cells were trained here{f' ({where})' if where else ''}{others}."]
     if n:
         sentences.append(agreement(frame))
+    sentences += mixed_versions(cells_.values())
     sentences += [f"{title} is not here: {why}" for title, why in listing.absent.items()]
     if listing.failures:
         sentences.append(f"{_cells(len(listing.failures))} failed; their sentences stand above.")
     return sentences
+
+
+def mixed_versions(cells_: Iterable[CellResult]) -> list[str]:
+    """Sentences about libraries of which the table's cells were trained with several versions."""
+    found = []
+    for name, title in (("torch", "PyTorch"), ("numpy", "NumPy"), ("kernels", "kernels")):
+        counts = Counter(version for cell in cells_ if (version := cell.provenance.get(name, "")))
+        if len(counts) > 1:
+            told = ", ".join(f"{version} ({_cells(n)})" for version, n in sorted(counts.items()))
+            found.append(f"The table mixes versions of {title}: {told}; again=true trains cells anew.")
+    return found
 
 
 def warnings(frame: Frame, runs: Path) -> list[str]:
@@ -440,6 +452,10 @@ def reproduce(plan: TablePlan, jobs: int, brief: bool = False) -> int:
         if published is not None and not brief:
             _show(published)
         announce(listing, seconds, jobs)
+        if some.dry_run:
+            for task, trainings in zip(listing.waiting, listing.trainings, strict=True):
+                _tell(f"  {task.name}: {trainings} training{'' if trainings == 1 else 's'}")
+            return 0
         tasks = listing.waiting
         for place, answer in train_all(train_cell, tasks, listing.trainings, seconds, min(jobs, len(tasks))):
             listing.enter(tasks[place], answer)

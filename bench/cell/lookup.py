@@ -17,6 +17,7 @@ from bench.cell.preparation import load_ratings, prepare
 from bench.cell.progress import Progress, silent
 from bench.cell.spec import Cell
 from bench.cell.train import STACKS_FOLDER, train_and_store
+from bench.errors import BenchError
 from bench.records import store
 from bench.records.fingerprint import Identity
 from bench.records.record import Record, find_record
@@ -57,6 +58,8 @@ def find_or_train(
     cell = prepare(config, load_ratings(config), overrides)
     where = Path(config.results) / folder if runs is None else runs
     record = find(cell, where, report)
+    if record is None and config.dry_run:
+        raise BenchError(f"{cell.method} on {cell.dataset.name} has no record, and dry_run=true trains none.")
     if record is None:
         clean_runs(where)
         why = reason(cell, where)

@@ -29,6 +29,7 @@ _PLACES = (
     "hydra",
     "again",
     "save",
+    "dry_run",
     "engine.device",
     "engine.threads",
     "engine.memory_gib",

@@ -20,6 +20,7 @@ from bench import cell as cells
 from bench import compose, reproduce, table
 from bench.files import CHECKOUT
 from bench.records import store
+from bench.table.lines import CellResult
 
 TINY = ("dataset.batch_size=32", "engine.max_epochs=2", "seeds=2", "dataset.selection_seeds=1")
 ROWS = ("--methods", "mf,ips,item_mean,ips_oracle")
@@ -327,3 +328,23 @@ def test_ctrl_c_ends_in_one_sentence_and_leaves_no_process(tmp_path: Path, jobs:
     while subprocess.run(alive, capture_output=True, check=False).stdout and time.monotonic() < deadline:
         time.sleep(0.2)
     assert subprocess.run(alive, capture_output=True, check=False).stdout == b""
+
+
+def test_a_table_of_several_versions_says_so() -> None:
+    def cell(torch: str) -> CellResult:
+        return CellResult(
+            digest="0" * 20,
+            origin="here",
+            source="",
+            threshold=1.0,
+            no_positive="skip",
+            k=5,
+            comparable=True,
+            points=1,
+            provenance={"torch": torch, "numpy": "2.4", "kernels": ""},
+        )
+
+    assert reproduce.mixed_versions([cell("2.13"), cell("2.13")]) == []
+    assert reproduce.mixed_versions([cell("2.14"), cell("2.13"), cell("2.13")]) == [
+        "The table mixes versions of PyTorch: 2.13 (2 cells), 2.14 (1 cell); again=true trains cells anew."
+    ]

@@ -369,3 +369,9 @@ def test_what_a_method_reads_belongs_to_its_records_identity(tmp_path: Path, own
         BenchError, match=r"^reading_method reads .*shift\.txt, which cannot be read: No such"
     ):
         record_of(tmp_path / "runs", *words)
+
+
+def test_a_dry_run_trains_nothing(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match=r"^mf on synthetic has no record, and dry_run=true trains none"):
+        record_of(tmp_path / "runs", "method=mf", "dry_run=true")
+    assert not (tmp_path / "runs").exists()
