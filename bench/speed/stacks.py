@@ -43,8 +43,6 @@ _TURNS = 5
 _TURN_SECONDS = 0.1
 _CLOCK_SECONDS = 1.0  # of one stack, for threads and processes
 
-Line = list[str]
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""

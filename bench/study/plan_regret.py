@@ -37,7 +37,7 @@ from bench.engine.members import Member
 from bench.errors import BenchError
 from bench.files import read_csv, write_csv
 
-WORLDS = {
+REGRET_WORLDS = {
     "synthetic 11": ("dataset=synthetic", "dataset.data_seed=11"),
     "synthetic 12": (
         *("dataset=synthetic", "dataset.data_seed=12", "dataset.rank=8", "dataset.selection_strength=3.0"),
@@ -96,7 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m bench.study.plan_regret",
         description="What the points are worth that plans of seeds choose.",
     )
-    parser.add_argument("--worlds", nargs="+", default=list(WORLDS), choices=list(WORLDS), metavar="WORLD")
+    parser.add_argument(
+        "--worlds", nargs="+", default=list(REGRET_WORLDS), choices=list(REGRET_WORLDS), metavar="WORLD"
+    )
     parser.add_argument("--methods", nargs="+", default=list(_METHODS), metavar="METHOD")
     parser.add_argument("--seeds", type=int, default=10, help="trainings of every point")
     parser.add_argument("--output", type=Path, default=Path("results/selection/own/plans.csv"))
@@ -108,15 +110,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _work(given: argparse.Namespace) -> None:
     file = given.output.with_name(f"{given.output.stem}_trainings.csv")
     if given.again:
-        found = read(file)
+        found = read_trainings(file)
     else:
         found = []
         for world in given.worlds:
             for method in given.methods:
-                found.append(trainings(world, method, given.seeds, given.overrides))
-                write(file, found)
+                found.append(train_points(world, method, given.seeds, given.overrides))
+                write_trainings(file, found)
                 print(f"{method} in {world}: done", file=sys.stderr, flush=True)
-    rows = [row for each in found for row in judged(each)]
+    rows = [row for each in found for row in regret_lines(each)]
     write_csv(given.output, _HEADER, rows)
     print(tabulate(rows, _HEADER))
 
@@ -124,20 +126,22 @@ def _work(given: argparse.Namespace) -> None:
 # --- Trainings ---
 
 
-def trainings(world: str, method: str, seeds: int, overrides: Sequence[str] = ()) -> Trainings:
+def train_points(world: str, method: str, seeds: int, overrides: Sequence[str] = ()) -> Trainings:
     """Trains all points with all seeds.
 
     Raises:
         MissingData: Coat is absent.
         BenchError: an override is wrong, or a training diverged.
     """
-    words = [*WORLDS[world], f"method={method}", "sweep=none", f"seeds={seeds}", *_GRID, *overrides]
+    words = [*REGRET_WORLDS[world], f"method={method}", "sweep=none", f"seeds={seeds}", *_GRID, *overrides]
     compose.register(words)
     config = compose.composed(words)
     cell = cells.prepare(config, cells.load_ratings(config), words)
     trainer = Trainer(cell)
     # The trainer measures on these instead of the test ratings, which nothing here sees.
-    of_seeds = [(users.to(trainer.device), items.to(trainer.device), y) for users, items, y in unseen(cell)]
+    of_seeds = [
+        (users.to(trainer.device), items.to(trainer.device), y) for users, items, y in unseen_ratings(cell)
+    ]
     trainer.seeds = dataclasses.replace(trainer.seeds, test=of_seeds)
     members = [Member(p, seed, point) for p, point in enumerate(cell.points) for seed in range(seeds)]
     trained = trainer.train(members, True, lambda n: None)
@@ -154,7 +158,7 @@ def trainings(world: str, method: str, seeds: int, overrides: Sequence[str] = ()
     )
 
 
-def unseen(setting: Setting) -> list[tuple[torch.Tensor, torch.Tensor, NDArray[np.bool_]]]:
+def unseen_ratings(setting: Setting) -> list[tuple[torch.Tensor, torch.Tensor, NDArray[np.bool_]]]:
     """Of each seed, users, items and labels of the pairs that tell what its trainings are worth."""
     ratings = setting.ratings
     if ratings.truth is not None:
@@ -174,7 +178,7 @@ def unseen(setting: Setting) -> list[tuple[torch.Tensor, torch.Tensor, NDArray[n
     return found
 
 
-def write(file: Path, found: Sequence[Trainings]) -> None:
+def write_trainings(file: Path, found: Sequence[Trainings]) -> None:
     """Writes trainings, a line each.
 
     Raises:
@@ -188,7 +192,7 @@ def write(file: Path, found: Sequence[Trainings]) -> None:
     write_csv(file, _TRAINED, rows)
 
 
-def read(file: Path) -> list[Trainings]:
+def read_trainings(file: Path) -> list[Trainings]:
     """Reads what `write` has written.
 
     Raises:
@@ -214,7 +218,7 @@ def read(file: Path) -> list[Trainings]:
 # --- Judging ---
 
 
-def judged(of: Trainings) -> list[list[str]]:
+def regret_lines(of: Trainings) -> list[list[str]]:
     """A line for each plan.
 
     regret: with seeds 0, 1, ..., as a sweep takes them. mean_regret: over draws of as many of all seeds.
@@ -229,8 +233,8 @@ def judged(of: Trainings) -> list[list[str]]:
         draw = np.random.default_rng(0)
         draws = [draw.permutation(n_seeds)[: plan.seeds] for _ in range(_DRAWS)]
         n_confirmed = plan.confirmed(n_points)
-        regrets = [worth.max() - worth[chosen(of.held_out, some, n_confirmed)] for some in draws]
-        own = worth.max() - worth[chosen(of.held_out, np.arange(plan.seeds), n_confirmed)]
+        regrets = [worth.max() - worth[finally_chosen(of.held_out, some, n_confirmed)] for some in draws]
+        own = worth.max() - worth[finally_chosen(of.held_out, np.arange(plan.seeds), n_confirmed)]
         fits = [np.corrcoef(of.held_out[:, some].mean(-1), worth)[0, 1] for some in draws]
         lines.append(
             [
@@ -241,7 +245,7 @@ def judged(of: Trainings) -> list[list[str]]:
     return lines
 
 
-def chosen(held_out: NDArray[np.float64], seeds: NDArray[np.int64], n_confirmed: int) -> int:
+def finally_chosen(held_out: NDArray[np.float64], seeds: NDArray[np.int64], n_confirmed: int) -> int:
     """The point that a plan chooses: the best by some seeds, or by all seeds among the best by some."""
     best_first = np.argsort(-held_out[:, seeds].mean(-1), kind="stable")
     if not n_confirmed:

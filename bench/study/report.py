@@ -425,7 +425,7 @@ def worlds(folder: Path) -> str:
     Raises:
         BenchError: the file is not as it was written.
     """
-    file = folder / world_table.FILE
+    file = folder / world_table.WORLDS_FILE
     if not file.is_file():
         return "*Not measured yet: `make worlds PUBLISH=1`.*"
     return world_table.described(world_table.read_worlds(file))

@@ -15,7 +15,7 @@ from tabulate import tabulate
 
 from bench.files import read_csv, write_csv
 
-FILE = "worlds.csv"
+WORLDS_FILE = "worlds.csv"
 COMMAND = "python -m bench.study.worlds"
 AT_RANDOM = "_at_random"  # ends the name of a world that has another one's labels, without its selection
 

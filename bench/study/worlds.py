@@ -31,7 +31,7 @@ from bench.data.ratings import Ratings
 from bench.errors import BenchError, MissingData
 from bench.records.record import Record
 from bench.study.variants import Study, Variant, VariantKey, trained
-from bench.study.world_table import AT_RANDOM, FILE, World, described, write_worlds
+from bench.study.world_table import AT_RANDOM, WORLDS_FILE, World, described, write_worlds
 
 _ROWS = {"item_mean": "item_mean", "mf": "mf", "oracle": "ips_oracle"}
 _COMMON = ("protocol=table", "sweep=none")
@@ -192,7 +192,7 @@ def _work(given: argparse.Namespace) -> None:
             group = f"{each.name} {data_seed}"
             own = {name: record for (of, name), record in records.items() if of == group}
             worlds.append(line(each, data_seed, overrides, own))
-    print(write_worlds(given.output / FILE, worlds))
+    print(write_worlds(given.output / WORLDS_FILE, worlds))
     print(described(worlds))
 
 

@@ -26,7 +26,7 @@ def test_regret_is_what_the_best_point_is_worth_more() -> None:
     worth = np.array([[0.70], [0.74], [0.72]]).repeat(10, 1)
     held_out = worth.copy()
     held_out[0, :2] = 0.85  # two seeds flatter the worst point
-    lines = {line[2]: line for line in plan_regret.judged(Trainings("here", "mf", held_out, worth))}
+    lines = {line[2]: line for line in plan_regret.regret_lines(Trainings("here", "mf", held_out, worth))}
     assert float(lines["2 seeds"][4]) == pytest.approx(0.04)
     assert float(lines["5 seeds, then 10 for the best 12"][4]) == 0.0
     assert float(lines["10 seeds"][4]) == float(lines["10 seeds"][5]) == 0.0
@@ -37,9 +37,9 @@ def test_regret_is_what_the_best_point_is_worth_more() -> None:
 def test_all_seeds_decide_among_the_best_by_some() -> None:
     held_out = np.array([[0.9, 0.1], [0.8, 0.8], [0.7, 1.0]])
     first = np.array([0])
-    assert plan_regret.chosen(held_out, first, 0) == 0
-    assert plan_regret.chosen(held_out, first, 2) == 1
-    assert plan_regret.chosen(held_out, first, 3) == 2
+    assert plan_regret.finally_chosen(held_out, first, 0) == 0
+    assert plan_regret.finally_chosen(held_out, first, 2) == 1
+    assert plan_regret.finally_chosen(held_out, first, 3) == 2
 
 
 def test_what_a_training_has_seen_does_not_judge_it() -> None:
@@ -49,13 +49,13 @@ def test_what_a_training_has_seen_does_not_judge_it() -> None:
     cell = cells.prepare(config, ratings)
     truth = ratings.truth
     assert truth is not None
-    users, items, labels = plan_regret.unseen(cell)[1]
+    users, items, labels = plan_regret.unseen_ratings(cell)[1]
     assert len(users) == truth.labels.size
     np.testing.assert_array_equal(truth.labels[users, items], labels)
 
     unbiased = ratings.unbiased
     splits = [split(len(unbiased), seed) for seed in range(3)]
-    found = plan_regret.unseen(replace(cell, ratings=replace(ratings, truth=None)))
+    found = plan_regret.unseen_ratings(replace(cell, ratings=replace(ratings, truth=None)))
     for seed, (users, items, labels) in enumerate(found):
         mine = set(zip(users.tolist(), items.tolist(), strict=True))
         assert len(mine) == len(labels)
@@ -79,4 +79,4 @@ def test_the_study_judges_again_what_it_has_trained(tmp_path: Path) -> None:
     trainings = tmp_path / "plans_trainings.csv"
     trainings.write_text(trainings.read_text().replace(",0.", ",x.", 1))
     with pytest.raises(BenchError, match="is not as `python"):
-        plan_regret.read(trainings)
+        plan_regret.read_trainings(trainings)
