@@ -13,7 +13,7 @@ import math
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,25 @@ from bench.errors import BenchError
 from bench.files import CONF, write_text
 from bench.records.metric import AUC, METRICS
 from bench.records.points import read_folder
+from bench.report.plots import deltas, save_figure
 from bench.study import world_table
+from bench.study.conclusions import concluded
 from bench.study.files import StudyResult
-from bench.table import load_frame
-from bench.table.claims import TEST, Claim, Claims, chosen_by, claims, in_words, once_more
+from bench.study.limits import limits
+from bench.table import layout, load_frame
+from bench.table.claims import (
+    INTERVAL,
+    TEST,
+    Claim,
+    Claims,
+    Verdict,
+    chosen_by,
+    claims,
+    in_words,
+    once_more,
+    row_verdict,
+    verdict,
+)
 from bench.table.comparisons import SeedComparison, compare_seeds
 from bench.table.frame import Frame
 from bench.table.lines import ALPHA, TOLERANCE, Column, Line
@@ -40,12 +55,12 @@ from bench.table.manifest import PUBLISHED_FOLDER
 
 TEMPLATE = Path(__file__).with_suffix(".md")
 NAME = "REPORT.md"
+FIGURE = "heatmap.svg"  # beside the report, and on the front page
 NAIVE = "mf"  # the naive row, against which the claims are tested
 TWO_PHASES, JOINT = "ultd_tp", "ultd_jl"  # the paper's own rows
 KNOW_A = ("res_dr", "autodebias")  # the baselines that the paper praises for their use of A
 PLAIN = ("eib", "mf_combine")  # controls: a whole-space term without A; A without debiasing
 NAIVE_STUDY, NAIVE_DATASET = "naive", "coat"  # the study of the naive row, and its data set
-NEAR = 0.015  # how near the naive row should come
 GENERATED = "synthetic"  # its study is `bench.study.known_truth`
 REPORTED_STUDIES = (NAIVE_STUDY, "ultd", "bounds", "oracle", "public")  # in the report's order
 
@@ -118,8 +133,8 @@ def paper_rows(column: Column) -> dict[str, Line]:
 def runs(findings: Findings, sweeps: Path) -> str:
     """A line for each protocol and data set: rows, seeds, points, hours."""
     table = []
-    for column in findings.columns:
-        if column.metric is not AUC:
+    for column in findings.frame.columns():
+        if column.metric is not AUC or not paper_rows(column):
             continue
         paper, controls = column.of_family("paper"), column.of_family("control")
         lines = [*paper.values(), *controls.values()]
@@ -174,23 +189,31 @@ def holds(findings: Findings) -> str:
         deltas = np.array([line.delta for line in lines], float)
         printed = [float(line.paper) for line in lines]
         rho = float(spearmanr([line.mean for line in lines], printed).statistic)
-        numbers = (f"{np.median(deltas):+.3f}", f"{np.abs(deltas).max():.3f}", f"{rho:+.2f}")
+        numbers = (layout.signed(float(np.median(deltas))), f"{np.abs(deltas).max():.3f}", f"{rho:+.2f}")
         table.append([column.title, _inside(lines), *numbers])
     header = ["Column", f"Inside ±{TOLERANCE:g}", "Median difference", "Largest"]
     return _table(table, [*header, "Rank correlation of the rows"])
 
 
-def by_row(findings: Findings) -> str:
-    """A line for each row: how many of its numbers are inside, by data set."""
+def verdicts(findings: Findings) -> str:
+    """A line for each row: the verdicts on its printed numbers (`bench.table.claims`), and on the row."""
     lines = [line for column in findings.columns for line in _printed(column)]
     datasets = {line.dataset.dataset: line.dataset.title for line in lines}
     titles = {line.row.method: line.row.title for column in findings.columns for line in column.lines}
     table = []
     for method in dict.fromkeys(m for column in findings.columns for m in paper_rows(column)):
         mine = [line for line in lines if line.row.method == method]
+        found = [each for each in map(verdict, mine) if each is not None]
         cells = [_inside([line for line in mine if line.dataset.dataset == dataset]) for dataset in datasets]
-        table.append([titles[method], *cells])
-    return _table(table, ["Row", *datasets.values()])
+        counts = [str(found.count(each)) for each in Verdict]
+        table.append([titles[method], *cells, *counts, str(row_verdict(found)) if found else ""])
+    means = [f"{title}: mean inside" for title in datasets.values()]
+    return _table(table, ["Row", *means, *(each.capitalize() for each in Verdict), "The row"])
+
+
+def meanings() -> str:
+    """What the verdicts mean, as a list."""
+    return "\n".join(f"- *{each}*: {each.meaning};" for each in Verdict)[:-1] + "."
 
 
 def outside(findings: Findings) -> str:
@@ -210,7 +233,11 @@ def outside(findings: Findings) -> str:
             else:
                 where = f"within single runs: {sum(run >= paper for run in runs)} of {len(runs)} reach it"
             spread = f" ± {line.std:.3f}" if line.std is not None else ""
-            ours = (f"{line.mean:.3f}{spread}", f"{line.delta:+.3f}", f"{lowest:.3f}–{highest:.3f}")
+            ours = (
+                f"{line.mean:.3f}{spread}",
+                layout.signed(line.delta or 0.0),
+                f"{lowest:.3f}–{highest:.3f}",
+            )
             table.append([column.title, line.row.title, line.paper, *ours, where])
     header = ["Column", "Row", "Paper", "Ours", "Difference", "Single runs", "The paper's number is"]
     return _table(table, header)
@@ -236,12 +263,14 @@ def naive(findings: Findings, folder: Path) -> str:
     entries += [(variant.title, variant.points, tested[variant.variant]) for variant in study.variants]
     table = []
     for title, points, runs in entries:
-        deltas = {metric: float(np.mean(runs[metric])) - float(line.paper) for metric, line in lines.items()}
-        cells = [f"{np.mean(runs[m]):.3f} ± {np.std(runs[m], ddof=1):.3f} ({deltas[m]:+.3f})" for m in lines]
-        near = sum(abs(delta) <= NEAR for delta in deltas.values())
+        off = {metric: float(np.mean(runs[metric])) - float(line.paper) for metric, line in lines.items()}
+        cells = [
+            f"{np.mean(runs[m]):.3f} ± {np.std(runs[m], ddof=1):.3f} ({layout.signed(off[m])})" for m in lines
+        ]
+        near = sum(round(abs(delta), 6) <= TOLERANCE for delta in off.values())
         table.append([title, str(points), *cells, f"{near} of {len(lines)}"])
     names = [f"{METRICS[metric].title} ({line.paper})" for metric, line in lines.items()]
-    return _table(table, ["MF", "Points", *names, f"Within ±{NEAR:g}"])
+    return _table(table, ["MF", "Points", *names, f"Within ±{TOLERANCE:g}"])
 
 
 # --- What the paper claims ----------------------------------------------------------------------------
@@ -250,7 +279,6 @@ def naive(findings: Findings, folder: Path) -> str:
 def paper_claims(findings: Findings) -> list[Claim]:
     """The paper's claims about its table, tested in ours under its protocol."""
     baselines, proposed = findings.claims.baselines, findings.claims.proposed
-    know_a = [each for each in baselines.comparisons if each.line.row.method in KNOW_A]
     joint = []
     for column in findings.first:
         pair = [line for line in column.lines if line.row.method in (TWO_PHASES, JOINT)]
@@ -258,10 +286,15 @@ def paper_claims(findings: Findings) -> list[Claim]:
             joint += compare_seeds(pair, column.line(TWO_PHASES), TWO_PHASES)
     return [
         baselines,
-        Claim(
-            "“Methods like Res-DR and AutoDebias show strong performance” (tested against MF).",
-            baselines.base,
-            know_a,
+        *(
+            Claim(
+                "“Methods like Res-DR and AutoDebias show strong performance” "
+                f"({findings.frame.title(method)} "
+                f"tested against {findings.frame.title(NAIVE)}).",
+                baselines.base,
+                [each for each in baselines.comparisons if each.line.row.method == method],
+            )
+            for method in KNOW_A
         ),
         proposed,
         Claim(
@@ -280,8 +313,17 @@ def claim_table(findings: Findings) -> str:
     for claim in paper_claims(findings):
         parts = [claim.on(dataset) for dataset in datasets]
         counts = [f"{part.above} / {part.below} of {part.n}" if part.n else "" for part in parts]
-        table.append([claim.text, *counts, claim.comparable.verdict])
+        table.append([claim.text, *counts, _by_dataset(claim, datasets)])
     return _table(table, ["Claim", *datasets.values(), "Verdict"])
+
+
+def _by_dataset(claim: Claim, datasets: Mapping[str, str]) -> str:
+    """One word where the data sets agree, else one for each: opposite results are no "in part"."""
+    parts = {title: claim.comparable.on(dataset) for dataset, title in datasets.items()}
+    words = {title: part.verdict for title, part in parts.items() if part.n}
+    if len(set(words.values())) < 2:
+        return claim.comparable.verdict
+    return "; ".join(f"{title}: {word}" for title, word in words.items())
 
 
 def remains(findings: Findings) -> str:
@@ -294,7 +336,7 @@ def remains(findings: Findings) -> str:
         for method, line in paper_rows(column).items():
             if method != NAIVE:
                 tests = [findings.beside[*key, base][method] for base in (NAIVE, *PLAIN)]
-                cells = [f"{each.median:+.3f}" + ("†" if each.sign else "") for each in tests]
+                cells = [layout.signed(each.median) + ("†" if each.sign else "") for each in tests]
                 table.append([column.title, line.row.title, *cells])
     titles = [findings.frame.title(base) for base in (NAIVE, *PLAIN)]
     return _table(table, ["Column", "Row", *(f"beside {title}" for title in titles)])
@@ -343,8 +385,8 @@ def noise(findings: Findings) -> str:
         validated = f"{validated_share(column.protocol, runs.shape[1]):.0%}"
         table.append([column.title, *numbers, f"{best:+.4f}", f"{reached} of {len(runs)}", validated])
     header = [
-        *("Column", "sd of a run", "sd of two rows' difference", "Paper: ULTD − best baseline"),
-        *("Chance of that by luck", "Share of a seed common to all rows", "Best of n runs − mean"),
+        *("Column", "sd of a run", "sd of two rows' difference", "Paper: its better row − its best baseline"),
+        *("Chance of that for two equal rows", "Share of a seed common to all rows", "Best of n runs − mean"),
         *("Paper's numbers that the best run reaches", "Unbiased ratings in some seed's validation set"),
     ]
     return _table(table, header)
@@ -386,37 +428,90 @@ def conventions(frame: Frame) -> str:
 
 
 def thresholds(findings: Findings) -> str:
-    """MF under each protocol: what the threshold of a positive label moves."""
-    means: dict[str, dict[str, float]] = {}
-    for column in findings.columns:
-        line = column.line(NAIVE)
-        if line is not None:
-            means.setdefault(column.title, {})[column.protocol] = float(values(line).mean())
+    """MF under each protocol beside the paper's: what the threshold of a positive label moves."""
+    means, printed = _under_protocols(findings)
     protocols = list(dict.fromkeys(column.protocol for column in findings.columns))
     table = [
-        [title, *(f"{row[protocol]:.3f}" for protocol in protocols)]
-        for title, row in means.items()
-        if len(row) == len(protocols)
+        [title, *(f"{row[protocol]:.3f}" for protocol in protocols), printed.get((title, method), "")]
+        for (title, method), row in means.items()
+        if method == NAIVE and len(row) == len(protocols)
     ]
-    return _table(table, ["MF", *(f"Protocol {protocol}" for protocol in protocols)])
+    return _table(table, ["MF", *(f"Protocol {protocol}" for protocol in protocols), "Paper"])
+
+
+def nearer_threshold(findings: Findings) -> str:
+    """Of the printed numbers that both protocols have a mean for, how many lie nearer to the first's."""
+    means, printed = _under_protocols(findings)
+    first, *others = dict.fromkeys(column.protocol for column in findings.columns)
+    counts = []
+    for other in others:
+        pairs: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+        for (title, method), row in means.items():
+            if {first, other} <= row.keys() and (title, method) in printed:
+                number = float(printed[title, method])
+                distances = abs(row[first] - number), abs(row[other] - number)
+                pairs[method == NAIVE].append(distances)
+        every = [*pairs[True], *pairs[False]]
+        if every:
+            nearer = [sum(a < b for a, b in some) for some in (every, pairs[True])]
+            counts.append(
+                f"Of {len(every)} printed numbers, {nearer[0]} lie nearer to our mean under `{first}` than "
+                "to "
+                f"that under `{other}`; of MF's {len(pairs[True])}, {nearer[1]}."
+            )
+    return " ".join(counts)
+
+
+def _under_protocols(
+    findings: Findings,
+) -> tuple[dict[tuple[str, str], dict[str, float]], dict[tuple[str, str], str]]:
+    """(column, method) → protocol → mean, and → the printed number, of the paper's rows."""
+    means: dict[tuple[str, str], dict[str, float]] = {}
+    printed = {}
+    for column in findings.columns:
+        for method, line in paper_rows(column).items():
+            means.setdefault((column.title, method), {})[column.protocol] = float(values(line).mean())
+            if line.paper:
+                printed[column.title, method] = line.paper
+    return means, printed
 
 
 # --- Studies ------------------------------------------------------------------------------------------
 
 
-def studies(folder: Path) -> str:
-    """The pages of all studies that were made, each a section."""
-    return "\n\n".join(_sections(folder))
+def studies(frame: Frame, folder: Path) -> str:
+    """All studies that were made, each a section: its conclusion, then its tables, folded."""
+    return "\n\n".join(_sections(frame, folder))
 
 
-def _sections(folder: Path) -> Iterator[str]:
+def _sections(frame: Frame, folder: Path) -> Iterator[str]:
     for name in REPORTED_STUDIES:
         file = folder / f"{name}.md"
-        if file.is_file():
-            text = file.read_text(encoding="utf-8").strip()
-            yield "\n".join(f"##{line}" if line.startswith("#") else line for line in text.splitlines())
-        else:
+        if not file.is_file():
             yield _not_run(name)
+            continue
+        title, _, text = file.read_text(encoding="utf-8").strip().partition("\n")
+        introduction, _, tables = text.strip().partition("\n\n")
+        body = "\n".join(f"##{line}" if line.startswith("#") else line for line in tables.splitlines())
+        drawn = concluded(frame, folder, name)
+        yield "\n\n".join(
+            [
+                f"##{title}",
+                introduction,
+                *([f"**Conclusion.** {drawn}"] if drawn else []),
+                folded(body, "Tables"),
+            ]
+        )
+
+
+def folded(text: str, summary: str) -> str:
+    """Text that GitHub shows when it is asked for."""
+    return f"<details><summary>{summary}</summary>\n\n{text.strip()}\n\n</details>"
+
+
+def bulleted(items: Sequence[str]) -> str:
+    """A list in Markdown."""
+    return "\n".join(f"- {item}" for item in items)
 
 
 def worlds(folder: Path) -> str:
@@ -449,6 +544,7 @@ def sentences(findings: Findings) -> list[str]:
                 None,
                 (
                     findings.claims.reproduced.sentence,
+                    findings.claims.reproduced.certainty,
                     once_more(findings.frame.lines),
                     "Every row is tuned on validation alone.",
                     "KuaiRec's ratings are not the paper's, and its numbers not comparable.",
@@ -495,6 +591,21 @@ def report(results: Path) -> str:
         raise BenchError(f"The report cannot be made ({error!r}).") from error
 
 
+def draw_figure(results: Path, file: Path) -> Path:
+    """Draws the report's figure, our means minus the paper's numbers as a heat map.
+
+    Raises:
+        BenchError: no number can be compared, the file cannot be written, or Matplotlib is not there.
+    """
+    frame = published_findings(results).frame
+    groups = [group for group in layout.column_groups(frame, frame.manifest.protocols[0]) if group.compared]
+    if not groups:
+        raise BenchError(
+            "The published table has no number that can be compared with the paper's: no figure."
+        )
+    return save_figure(partial(deltas, frame, groups), file, "python -m bench.study.report")
+
+
 def _parts(findings: Findings, results: Path) -> Mapping[str, str]:
     """What the template names."""
     return {
@@ -502,20 +613,24 @@ def _parts(findings: Findings, results: Path) -> Mapping[str, str]:
         "tolerance": f"{TOLERANCE:g}",
         "alpha": f"{ALPHA:g}",
         "test": TEST,
-        "near": f"{NEAR:g}",
         "runs": runs(findings, results / "sweep"),
         "holds": holds(findings),
-        "by_row": by_row(findings),
-        "outside": outside(findings),
+        "verdicts": verdicts(findings),
+        "meanings": meanings(),
+        "interval": INTERVAL,
+        "figure": f"![Our means minus the paper's numbers]({FIGURE})",
+        "limits": bulleted(limits(findings.frame, results, REPORTED_STUDIES)),
+        "nearer": nearer_threshold(findings),
+        "outside": folded(outside(findings), "List"),
         "naive": naive(findings, results / "study"),
         "claims": claim_table(findings),
         "chosen_by": chosen_by(findings.frame),
-        "remains": remains(findings),
+        "remains": folded(remains(findings), "List"),
         "noise": noise(findings),
         "conventions": conventions(findings.frame),
         "thresholds": thresholds(findings),
         "worlds": worlds(results / "worlds"),
-        "studies": studies(results / "study"),
+        "studies": studies(findings.frame, results / "study"),
     }
 
 
@@ -529,7 +644,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
 
     def work(options: argparse.Namespace) -> None:
-        print(write_text(options.results / PUBLISHED_FOLDER / NAME, report(options.results)))
+        folder = options.results / PUBLISHED_FOLDER
+        print(write_text(folder / NAME, report(options.results)))
+        print(draw_figure(options.results, folder / FIGURE))
 
     return run_command(parser, work, arguments)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from bench.errors import BenchError
 from bench.study import report as findings
 from bench.study.files import Chosen, Scored, StudyResult
 from bench.study.report import Findings
+from bench.table import layout
 from bench.table.comparisons import BEST_BASELINE, REFERENCE, compare_seeds
 from bench.table.frame import Frame
 from bench.table.lines import CellResult, Column, Line
@@ -111,21 +113,56 @@ def test_the_claims_are_tested_as_the_table_tests_them() -> None:
     bad = {"mf": 0.0, "ips": -0.02, "ultd_tp": -0.03, "ultd_jl": -0.04}
     claims = findings.paper_claims(found(good))
     # Neither Res-DR nor AutoDebias is there.
-    assert [x.verdict for x in claims] == ["supported", "not testable", "supported", "supported"]
+    untold = ("not testable", "not testable")
+    assert [x.verdict for x in claims] == ["supported", *untold, "supported", "supported"]
     assert [x.verdict for x in findings.paper_claims(found(bad))] == [
-        *("not supported", "not testable", "not supported", "not supported")
+        *("not supported", *untold, "not supported", "not supported")
     ]
     assert cells(findings.claim_table(found(good, bad))) == [
         [claims[0].text, "1 / 1 of 2", "not supported"],
         [claims[1].text, "", "not testable"],
-        [claims[2].text, "2 / 2 of 4", "not supported"],
-        [claims[3].text, "1 / 1 of 2", "not supported"],
+        [claims[2].text, "", "not testable"],
+        [claims[3].text, "2 / 2 of 4", "not supported"],
+        [claims[4].text, "1 / 1 of 2", "not supported"],
     ]
     # Holm's family is the column's rows of the paper, the best baseline aside: three comparisons here.
-    (test, _) = claims[2].comparisons
+    (test, _) = claims[3].comparisons
     assert test.p_holm == pytest.approx(3 * test.p_value)
     # Data sets that are not the paper's do not count.
     assert cells(findings.claim_table(found(good, paper="")))[0][1:] == ["1 / 0 of 1", "not testable"]
+
+
+def test_opposite_results_on_two_data_sets_are_not_one_word() -> None:
+    good = {"mf": 0.0, "ips": 0.02, "ultd_tp": 0.03, "ultd_jl": 0.04}
+    bad = {"mf": 0.0, "ips": -0.02, "ultd_tp": -0.03, "ultd_jl": -0.04}
+    one, other = found(good).frame, found(bad, dataset="yahoo").frame
+    manifest = replace(one.manifest, datasets=[*one.manifest.datasets, *other.manifest.datasets])
+    both = Frame(manifest, one.lines + other.lines, one.comparisons + other.comparisons, [])
+    row = cells(findings.claim_table(Findings(both)))[0]
+    assert row[1:] == ["1 / 0 of 1", "0 / 1 of 1", "coat: supported; yahoo: not supported"]
+
+
+def test_a_row_is_what_the_worst_of_its_numbers_is() -> None:
+    shifts = ({"mf": 0.0, "ips": shift, "dr": -0.008} for shift in (0.0, 0.0, 0.03))
+    made = found(*shifts, paper="0.700")
+    rows = {row[0]: row[1:] for row in cells(findings.verdicts(made))}
+    assert rows["mf"] == ["3 of 3", "3", "0", "0", "0", "reproduced"]
+    assert rows["ips"] == ["2 of 3", "2", "0", "1", "0", "differs surely"]
+    assert rows["dr"] == ["3 of 3", "0", "3", "0", "0", "surely within ±0.01"]
+
+
+def test_the_nearer_threshold_is_counted() -> None:
+    first = found({"mf": 0.0, "ips": 0.02}).frame
+    second = found({"mf": 0.01, "ips": 0.01}).frame
+    for line in second.lines:
+        line.protocol, line.paper = "text", ""
+    manifest = replace(first.manifest, protocols=["table", "text"])
+    made = Findings(Frame(manifest, first.lines + second.lines, [], []))
+    assert findings.nearer_threshold(made) == (
+        "Of 2 printed numbers, 1 lie nearer to our mean under `table` than to that under `text`; "
+        "of MF's 1, 1."
+    )
+    assert [row[1:] for row in cells(findings.thresholds(made))] == [["0.700", "0.710", "0.7"]]
 
 
 def test_the_front_page_and_the_table_count_the_same(results: Path) -> None:
@@ -205,17 +242,25 @@ def test_the_naive_row_is_held_against_the_study_of_it(tmp_path: Path) -> None:
 
 def test_the_command(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (results / "study").mkdir()
-    (results / "study" / "ultd.md").write_text("# Readings\n\nA table.\n")
+    (results / "study" / "ultd.md").write_text("# Readings\n\nWhy.\n\nA table.\n")
     make_sweep(results / "sweep" / "table" / "coat" / "mf.csv", [("shared", 8, 0), ("shared", 8, 1)], 1800.0)
     file = results / "published" / "REPORT.md"
     assert findings.main(["--results", str(results)]) == 0
     text = file.read_text()
-    assert "### Readings" in text and "make study STUDY=bounds" in text and "$" not in text
+    assert (
+        "### Readings\n\nWhy.\n\n<details>" in text and "make study STUDY=bounds" in text and "$" not in text
+    )
     coat = next(line for line in text.splitlines() if line.startswith("| Coat") and "table" in line)
     tuned = "shared 1 × 2; 2 trainings; embedding sizes 8"
     assert [field.strip() for field in coat.split("|")][5:9] == ["80", tuned, "2", "1.0"]
     assert findings.main(["--results", str(results)]) == 0
     assert file.read_text() == text
+    drawn = (results / "published" / findings.FIGURE).read_text()
+    assert "](heatmap.svg)" in text and "python -m bench.study.report" in drawn
+    for row in csv.DictReader(io.StringIO((results / "published" / "table1.csv").read_text())):
+        if row["delta"] and row["protocol"] == "table":
+            shown = layout.signed(float(row["delta"])).replace("-", "\N{MINUS SIGN}")
+            assert shown in drawn or shown.replace("\N{MINUS SIGN}", "-") in drawn
     assert findings.main(["--results", str(results / "nowhere")]) == 1
     assert "does not exist" in capsys.readouterr().err
 
