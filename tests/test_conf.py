@@ -50,14 +50,23 @@ def test_it_has_commands() -> None:
 # --- Methods' own lists -------------------------------------------------------------------------------
 
 OWN_POINTS = 16  # that a row with parameters of its own can be given
-ROWS = ("ltd", "ltd_ips", "res_ips", "res_dr", "autodebias", "ultd_jl", "ultd_tp")
+ROWS = (
+    *("ltd", "ltd_ips", "res_ips", "res_dr", "autodebias", "ultd_jl", "ultd_tp"),
+    *("mrdr", "dr_bias", "dr_mse", "cvib", "esmm", "multi_ips", "multi_dr", "escm2_ips", "ips_v2", "dr_v2"),
+)
 # What the papers and the authors' code use or try.
 RES = {"beta": {0.1, 0.01, 0.001}, "gamma": {0.1, 0.001, 0.00001}}
 ULTD = {
     "gamma": {0.1} | {digit * 10**-power for digit in (1, 5) for power in range(2, 7)},
     "penalty": {1e-4, 1e-3, 1e-2, 1e-1, 1},
 }
-PUBLISHED = {"res_ips": RES, "res_dr": RES, "ultd_jl": ULTD, "ultd_tp": ULTD}
+CVIB = {"contrast_weight": {0.0001, 0.001, 0.01, 0.1, 0.5, 1, 2}, "confidence_weight": {0.001, 0.01, 0.1, 1}}
+IPS_V2 = {"ctcvr_weight": {1}, "cvr_weight": {1, 5, 10}, "balance_weight": {0.01, 0.05, 0.5}}
+DR_V2 = {"ctcvr_weight": {1}, "cvr_weight": {1, 2, 10}, "balance_weight": {0.05, 0.1, 1}}
+PUBLISHED = {
+    **{"res_ips": RES, "res_dr": RES, "ultd_jl": ULTD, "ultd_tp": ULTD},
+    **{"cvib": CVIB, "ips_v2": IPS_V2, "dr_v2": DR_V2, "dr_mse": {"bias_share": {0.25, 0.5}}},
+}
 
 
 @pytest.mark.usefixtures("own_registry")

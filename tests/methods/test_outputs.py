@@ -59,7 +59,7 @@ def test_raw_scores_are_refused_where_probabilities_are_meant() -> None:
 def test_biases_that_are_left_out_stay_where_they_start(key: str, biases: str, left_out: set[str]) -> None:
     if key == "ips_oracle":
         pytest.skip("it needs known propensities")
-    own = {"shared": False} if key == "escm2_dr" else {}
+    own = {"shared": False} if hasattr(methods.get(key).Config, "shared") else {}
     method = small.built(key, spread=0, biases=biases, **own)
     start = {
         name: {table: values.clone() for table, values in part.tables.items()}

@@ -1,0 +1,52 @@
+"""DR-V2: ESCM²-DR whose propensity also balances the predictions of rated and unrated pairs.
+
+    L = click(D) + λ_g · joint(D) + λ_c · (corrected(O, D) + missed(O)) + γ · imbalance(O, D)²        (G,)
+
+Terms and towers are those of `entire_space.py`, the imbalance that of `ips_v2.py`.
+
+Source: Li, Xiao, Zheng, Wu and Cui, "Propensity Matters: Towards Measuring and Enhancing Balancing for
+Recommendation", ICML 2023.
+
+Differences from the paper:
+1. Those of `ips_v2.py`, but cross-entropy alone.
+2. The imputation loss has conversion's weight and is a mean over O. The authors' code gives it a weight of
+   its own, and averages over all pairs, which teaches "unobserved = negative".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from methods import register
+from methods.base import at_least
+from methods.entire_space import Scored
+from methods.multi_dr import MultiDR
+
+
+@register
+class DRV2(MultiDR):
+    """ESCM²-DR with a term more."""
+
+    title = "DR-V2"
+    paper = "Li et al., Propensity Matters: Measuring and Enhancing Balancing for Recommendation, ICML 2023"
+    year = 2023
+
+    @dataclass(kw_only=True)
+    class Config(MultiDR.Config):
+        """Fields of DR-V2."""
+
+        shared: bool = False
+        ctcvr_weight: float = field(default=1.0, metadata=at_least(0))  # λ_g
+        balance_weight: float = field(default=0.05, metadata=at_least(0))  # γ
+        balance_prediction: bool = True  # the imbalance moves r̂, too
+
+    def losses(self, observed: Scored, everywhere: Scored) -> dict[str, Tensor]:
+        """The loss's terms by name, (G,) each."""
+        imbalance = self.imbalance(observed, everywhere, self.config.balance_prediction)
+        return {
+            **super().losses(observed, everywhere),
+            "ctcvr": self.config.ctcvr_weight * self.joint_loss(everywhere),
+            "balance": self.config.balance_weight * imbalance.square(),
+        }

@@ -1,0 +1,170 @@
+"""Click and conversion on the entire space: towers and terms that several rows are made of.
+
+ô = σ(CTR logit) is the propensity P(o = 1), r̂ = σ(CVR logit) the prediction, r̃ = σ(imputation logit), where a
+row has it. Shared, logit_t(u, i) = h_t · (p_u ∘ q_i) + b_tu + b_ti + b_t for tower t; else each tower is an
+MF of its own. With w = density / sg(ô), normalised, clipped at `clip` and normalised again within the batch,
+the terms are, (G,) each,
+
+    click(D)       = mean_D BCE(ô, o)
+    joint(D)       = mean_D BCE(ô · r̂, o · r)
+    weighted(O)    = mean_O w · e
+    corrected(O,D) = mean_D ê + mean_O w · (e − ê)
+    missed(O)      = mean_O w · (sg(e) − ê')²
+    imbalance(O,D) = mean_O min(density / ô, clip) · r̂ − mean_D (1 − o) · min(1 / (1 − ô), clip) · r̂
+
+e = ℓ(r̂, r), ê = ℓ(r̂, sg(r̃)), ê' = ℓ(sg(r̂), r̃). The loss of `escm2_dr.py` is click + λ_g · joint
++ λ_c · (corrected + missed), by the same formulas.
+
+Shapes: G members, B pairs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bench.engine.part import minimise
+from bench.engine.sampling import Batch, Draw, Pairs
+from methods.base import Method, MethodConfig, at_least, require, total
+from methods.learned_propensity import Propensity
+from methods.parts import Factorisation, Heads
+from methods.weights import in_batch, observed_sample, weight_diagnostics
+
+CTR, CVR, IMPUTATION = range(3)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A batch and the logits of its pairs, (G, B) each.
+
+    imputed: of the last tower, which is CVR where a row imputes nothing.
+    """
+
+    batch: Batch
+    click: Tensor
+    conversion: Tensor
+    imputed: Tensor
+
+
+@dataclass(kw_only=True)
+class EntireSpaceConfig(MethodConfig):
+    """Fields of all rows on the entire space."""
+
+    everywhere_ratio: int = field(default=1, metadata=at_least(1))
+    shared: bool = True  # one embedding table for all towers
+    propensity_weight_decay: float = 1e-4  # L2 of the CTR tower where it is a part of its own
+
+    def check(self) -> None:
+        """See `MethodConfig.check`."""
+        super().check()
+        fits = self.biases == "all" or not self.shared
+        require(self, "biases", fits, "must be all with method.shared=true, whose click head needs them")
+
+
+class EntireSpace(Method):
+    """Towers of click and conversion, and of an imputed label where `imputes`; knows nothing of A."""
+
+    imputes: ClassVar[bool] = False
+
+    def build(self) -> None:
+        """The towers; the CTR tower starts at the density."""
+        if self.config.shared:
+            self.prediction = self.part(Heads, "prediction", heads=3 if self.imputes else 2)
+            density = torch.tensor(self.data.density, dtype=torch.float64)
+            self.prediction.tables["bias"][:, CTR] = torch.logit(density)
+            return
+        config = self.config
+        self.click = self.part(Propensity, "click", weight_decay=config.propensity_weight_decay)
+        if self.imputes:
+            self.imputation = self.part(
+                Factorisation, "imputation", weight_decay=config.imputation_weight_decay
+            )
+        self.prediction = self.part(Factorisation, "prediction")
+
+    def towers(self, pairs: Pairs) -> tuple[Tensor, ...]:
+        """Logits of CTR, CVR and, with `imputes`, imputation; (G, B) each."""
+        if self.config.shared:
+            return self.prediction(pairs).unbind(1)
+        logits = (self.click(pairs), self.prediction(pairs))
+        return (*logits, self.imputation(pairs)) if self.imputes else logits
+
+    def score(self, pairs: Pairs) -> Tensor:
+        """r̂, (G, N)."""
+        return torch.sigmoid(self.towers(pairs)[CVR])
+
+    def step(self, draw: Draw) -> None:
+        """One step of all towers on the whole loss."""
+        terms = self.losses(self.scored_batch(draw.observed()), self.scored_batch(draw.everywhere()))
+        minimise(tuple(self.parts.values()), total(terms))
+
+    def scored_batch(self, batch: Batch) -> Scored:
+        """A batch with its logits."""
+        logits = self.towers(batch)
+        return Scored(batch, logits[CTR], logits[CVR], logits[-1])
+
+    def losses(self, observed: Scored, everywhere: Scored) -> dict[str, Tensor]:
+        """The row's terms by name, (G,) each, with their weights."""
+        raise NotImplementedError
+
+    # --- Terms ---
+
+    def click_loss(self, everywhere: Scored) -> Tensor:
+        """click(D), (G,)."""
+        return functional.binary_cross_entropy_with_logits(
+            everywhere.click, everywhere.batch.observed, reduction="none"
+        ).mean(-1)
+
+    def joint_loss(self, everywhere: Scored) -> Tensor:
+        """joint(D), (G,), on the log scale: 1 − σ(a) σ(b) = σ(a) σ(b) (e⁻ᵃ + e⁻ᵇ + e⁻ᵃ⁻ᵇ)."""
+        a, b, batch = everywhere.click, everywhere.conversion, everywhere.batch
+        log_p = functional.logsigmoid(a) + functional.logsigmoid(b)
+        log_odds_against = torch.logaddexp(torch.logaddexp(-a, -b), -a - b)
+        return -(log_p + (1 - batch.observed * batch.labels) * log_odds_against).mean(-1)
+
+    def weights(self, observed: Scored) -> Tensor:
+        """w, (G, B); no gradient flows through it."""
+        return in_batch(1 / torch.sigmoid(observed.click.detach()), self.config.clip)
+
+    def weighted_loss(self, observed: Scored) -> Tensor:
+        """weighted(O), (G,)."""
+        error = self.pointwise(observed.conversion, observed.batch.labels)
+        return (self.weights(observed) * error).mean(-1)
+
+    def corrected_loss(self, observed: Scored, everywhere: Scored) -> Tensor:
+        """corrected(O, D), (G,)."""
+        imputed = [torch.sigmoid(each.imputed).detach() for each in (observed, everywhere)]
+        error = self.pointwise(observed.conversion, observed.batch.labels)
+        imputed_error = self.pointwise(observed.conversion, imputed[0])
+        direct = self.pointwise(everywhere.conversion, imputed[1])
+        return direct.mean(-1) + (self.weights(observed) * (error - imputed_error)).mean(-1)
+
+    def missed_loss(self, observed: Scored) -> Tensor:
+        """missed(O), (G,)."""
+        conversion = observed.conversion.detach()
+        error = self.pointwise(conversion, observed.batch.labels)
+        missed = error - self.pointwise(conversion, torch.sigmoid(observed.imputed))
+        return (self.weights(observed) * missed.square()).mean(-1)
+
+    def imbalance(self, observed: Scored, everywhere: Scored, through_prediction: bool) -> Tensor:
+        """imbalance(O, D), (G,): 0 on average where ô is the propensity; a gradient flows through ô.
+
+        Args:
+            through_prediction: a gradient flows through r̂, too.
+        """
+        clip = self.config.column("clip")
+        weight = torch.minimum(self.data.density / torch.sigmoid(observed.click), clip)
+        rest = torch.minimum(1 / torch.sigmoid(-everywhere.click), clip)
+        of_observed, of_all = (torch.sigmoid(each.conversion) for each in (observed, everywhere))
+        if not through_prediction:
+            of_observed, of_all = of_observed.detach(), of_all.detach()
+        unobserved = 1 - everywhere.batch.observed
+        return (weight * of_observed).mean(-1) - (unobserved * rest * of_all).mean(-1)
+
+    def weight_numbers(self) -> dict[str, Tensor]:
+        """See `weight_diagnostics`."""
+        sample = observed_sample(self.data, self.n_members)
+        return weight_diagnostics(self.weights(self.scored_batch(sample)), self.data.density)
