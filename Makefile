@@ -10,7 +10,7 @@ STUDY ?= ultd
 # Where studies and measurements of one's own stand, beside the committed ones. PUBLISH=1, for maintainers: in their place.
 OWN := $(if $(PUBLISH),,/own)
 
-.PHONY: help env test lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed rows rival stacks first-call speed-all plan-time calibrate known-truth storm slurm-test scaling grid-speed selection-study plan-study worlds worlds-test study printed findings publish publish-sweep
+.PHONY: help env test lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed rows cost further rival stacks first-call speed-all plan-time calibrate known-truth storm slurm-test scaling grid-speed selection-study plan-study worlds worlds-test study printed findings publish publish-sweep
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -76,6 +76,11 @@ sweep: env ## the paper's grids (METHODS= DATASETS= PROTOCOL= SWEEP=), winners t
 	$(RUN) -m bench -m 'method=$(METHODS)' dataset=$(DATASETS) protocol=$(PROTOCOL) sweep=$(SWEEP) seeds=$(SEEDS) \
 	  hydra/launcher=$(LAUNCHER) $(ARGS); status=$$?; $(WINNERS) && exit $$status
 
+further: env ## sweep the further methods: the twelve's budget on Coat, the reduced plan elsewhere; then what they cost
+	$(MAKE) sweep METHODS='$(FURTHER)' DATASETS=coat SWEEP=paper
+	$(MAKE) sweep METHODS='$(FURTHER)' DATASETS=yahoo_r3,kuairec SWEEP=reduced SEEDS=10
+	$(MAKE) cost
+
 publish-sweep: env ## for maintainers: the winners of a sweep (its METHODS= ...) to conf/tuned and results/sweep
 	$(WINNERS) --publish
 
@@ -92,6 +97,9 @@ speed: env ## measure the engine against one-model-at-a-time PyTorch and the mem
 rows: env ## steps and phases of the table's rows with either kernels (results/speed/own)
 	$(RUN) -m bench.speed.rows --output results/speed$(OWN)/rows.csv $(ARGS)
 	$(RUN) -m bench.speed.rows --phases --output results/speed$(OWN)/phases.csv $(ARGS)
+
+cost: env ## what a step of every row costs beside MF's, at Coat's size (results/speed/own)
+	$(RUN) -m bench.speed.costs --output results/speed$(OWN)/costs.csv $(ARGS)
 
 rival: env ## the engine against a public script's MF and DR-JL (RIVAL=its folder: bench/speed/rival.py says which)
 	$(RUN) -m bench.speed.rival $(RIVAL) --output results/speed$(OWN)/rival.csv $(ARGS)

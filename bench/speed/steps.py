@@ -22,7 +22,6 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
-import methods
 from bench.command.main import main as command
 from bench.data import yahoo_r3
 from bench.engine.memory import bytes_per_member
@@ -35,7 +34,7 @@ from bench.speed import workload
 from bench.speed.bandwidth import copy_bandwidth, least_traffic, traffic, wait
 from bench.speed.reference import eager_steps
 from bench.speed.rows import one_pass
-from bench.speed.workload import Workload, apart, peak_bytes, stack, training_data
+from bench.speed.workload import Workload, apart, peak_bytes, stack, trained_rows, training_data
 
 _TURNS = 5  # each figure is the median over so many turns
 
@@ -152,7 +151,7 @@ def bandwidth(size: Size, device: torch.device, profile: bool = False) -> list[F
 def relative_cost(size: Size, device: torch.device) -> list[Figure]:
     """A member-step of the main phase of every method, beside MF's."""
     data = training_data(size, device)
-    names = [name for name in methods.names() if methods.get(name).trained and name != "ips_oracle"]
+    names = trained_rows()
     turns = [stacked_steps(stack(name, size, data), size) for name in names]
     seconds = in_turns(*turns)
     reference = seconds[names.index("mf")]

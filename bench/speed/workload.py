@@ -69,6 +69,11 @@ def training_data(work: Workload, device: torch.device | str = "cpu", n_seeds: i
     )
 
 
+def trained_rows() -> list[str]:
+    """The rows that can be trained on these ratings: nobody knows the propensities of any."""
+    return [name for name in methods.names() if methods.get(name).trained and name != "ips_oracle"]
+
+
 def stack(
     method: str,
     work: Workload,

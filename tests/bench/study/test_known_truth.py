@@ -41,6 +41,28 @@ def test_an_unrelated_rate_has_an_interval_around_zero() -> None:
     assert np.mean(inside) >= 0.8
 
 
+def test_further_methods_are_a_family_of_their_own_and_tested_against_the_best_row(tmp_path: Path) -> None:
+    def lines(rows: str, name: str) -> dict[tuple[str, str], dict[str, str]]:
+        words = ["--jobs", "1", "--methods", rows, "--output", str(tmp_path / name)]
+        assert known_truth.main([*words, *TINY, f"results={tmp_path}"]) == 0
+        found = csv.DictReader((tmp_path / name / "known_truth.csv").open())
+        return {(row["method"], row["metric"]): row for row in found}
+
+    without = lines("ips,eib", "without")
+    beside = lines("ips,eib,invpref", "beside")
+    assert {place: row for place, row in beside.items() if place[0] != "invpref"} == without
+    for metric in ("ideal_loss", "auc"):
+        row = beside["invpref", metric]
+        means = {name: float(beside[name, metric]["mean"]) for name in ("mf", "ips")}
+        best = (min if metric == "ideal_loss" else max)(means, key=means.__getitem__)
+        assert row["best_row"] == best and row["p_holm"] == row["p_value"]
+        assert row["p_value_best"] and (best != "mf" or row["p_value_best"] == row["p_value"])
+    assert {row["best_row"] for row in without.values()} == {""}
+    text = (tmp_path / "beside" / "known_truth.md").read_text()
+    assert "- Further methods better than the best row of the paper in Ideal loss, " in text
+    assert "Further" not in (tmp_path / "without" / "known_truth.md").read_text()
+
+
 def test_the_command(tmp_path: Path) -> None:
     arguments = ["--jobs", "1", "--methods", "ips_oracle,ultd_jl", "--output", str(tmp_path)]
     assert known_truth.main([*arguments, *TINY, f"results={tmp_path}"]) == 0
