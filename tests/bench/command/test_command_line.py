@@ -343,7 +343,7 @@ class Faulty(Method):
 
 def test_a_multirun_tells_what_does_not_apply(bench: Bench, coat: Path, tmp_path: Path) -> None:
     arguments = ("dataset=coat", f"data_dir={coat.parent}", *SHORT)
-    status, out, error = bench("-m", "method=glob(i*)", *arguments)
+    status, out, error = bench("-m", "method=ips,ips_oracle,item_mean", *arguments)
     assert status == 0
     assert error.startswith("ips_oracle on coat: ") and error.count("\n") == 1
     assert {each["method"]["name"] for each in records(tmp_path / "results").values()} == {"ips", "item_mean"}
