@@ -14,7 +14,7 @@ from enum import StrEnum
 from bench.records.metric import METRICS
 from bench.table.comparisons import BEST_BASELINE, REFERENCE, SeedComparison
 from bench.table.frame import Frame
-from bench.table.lines import ALPHA, TOLERANCE, Line
+from bench.table.lines import ALPHA, TOLERANCE, Column, Line
 from bench.table.statistics import t_interval
 
 TEST = "exact two-sided Wilcoxon signed-rank test over paired seeds"
@@ -42,6 +42,7 @@ class Verdict(StrEnum):
         return _MEANINGS[self]
 
 
+WORST_FIRST = (Verdict.DIFFERS, Verdict.UNDECIDED, Verdict.WITHIN, Verdict.REPRODUCED)
 _MEANINGS = {
     Verdict.REPRODUCED: f"the interval holds the printed number and lies within ±{TOLERANCE:g} of it",
     Verdict.WITHIN: f"another number, but the whole interval lies within ±{TOLERANCE:g} of the printed one",
@@ -85,8 +86,7 @@ def row_verdict(verdicts: Collection[Verdict]) -> Verdict:
 
     One number that surely differs refutes it; one that is undecided leaves it open.
     """
-    worst = (Verdict.DIFFERS, Verdict.UNDECIDED, Verdict.WITHIN)
-    return next((each for each in worst if each in verdicts), Verdict.REPRODUCED)
+    return next((each for each in WORST_FIRST if each in verdicts), Verdict.REPRODUCED)
 
 
 @dataclass(frozen=True)
@@ -177,6 +177,24 @@ def chosen_by(frame: Frame) -> str:
         return test
     # As many editions, as many rules: said of the data sets.
     return f"on {in_words(by[False])} {test}; elsewhere {validation}"
+
+
+def controls_above(frame: Frame) -> tuple[list[tuple[Column, Line]], int]:
+    """The columns in which a control's mean is better than that of every row of the paper, and its line.
+
+    And how many columns there are: of the first protocol and the paper's metrics, with rows of both kinds.
+    """
+    found, n = [], 0
+    for column in frame.columns(frame.manifest.protocols[0]):
+        controls, papers = (column.of_family(family).values() for family in ("control", "paper"))
+        if not column.metric.in_paper or column.dataset.repeats or not controls or not papers:
+            continue
+        n += 1
+        pick = max if column.metric.more_is_better else min
+        best = pick(controls, key=lambda line: line.mean or 0.0)
+        if all(column.metric.better(best.mean or 0.0, line.mean or 0.0) for line in papers):
+            found.append((column, best))
+    return found, n
 
 
 # --- Row against row ----------------------------------------------------------------------------------

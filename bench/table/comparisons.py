@@ -104,6 +104,12 @@ class UserComparison:
 # --- Over seeds ---------------------------------------------------------------------------------------
 
 
+def seed_differences(comparison: SeedComparison) -> NDArray[np.float64]:
+    """(n,) the paired differences that were tested, the line minus the base."""
+    ours, theirs = _paired(comparison.line, comparison.base)
+    return np.asarray(ours - theirs)
+
+
 def compare_seeds(lines: Sequence[Line], base: Line | None, against: str) -> list[SeedComparison]:
     """Tests of a column's lines against one of them, with their effects; none where it has no values.
 

@@ -380,7 +380,15 @@ def _collect(sources: _Sources, paper: PaperNumbers) -> tuple[list[Line], list[R
             cells = {method: sources.cell(key, dataset) for method, key in keys.items()}
             cells = _alike(f"{protocol}/{dataset.dataset}", cells)
             block = [
-                _line(protocol, dataset, row, cells[row.method], key, paper)
+                _line(
+                    protocol,
+                    dataset,
+                    row,
+                    cells[row.method],
+                    key,
+                    paper,
+                    first=protocol == manifest.protocols[0],
+                )
                 for row in manifest.rows
                 for key in _measured(cells.values())
             ]
@@ -456,8 +464,16 @@ def _alike(place: str, cells: Mapping[str, CellResult]) -> dict[str, CellResult]
 
 
 def _line(
-    protocol: str, dataset: Dataset, row: Row, cell: CellResult, key: MetricKey, paper: PaperNumbers
+    protocol: str,
+    dataset: Dataset,
+    row: Row,
+    cell: CellResult,
+    key: MetricKey,
+    paper: PaperNumbers,
+    *,
+    first: bool,
 ) -> Line:
+    """first: the protocol is the one of the printed numbers, whether or not they are comparable."""
     metric, convention = key
     printed = (row.method, dataset.printed, f"{metric}@{dataset.k}" if convention else metric)
     honest = cell.comparable and convention in ("", cell.no_positive)
@@ -469,4 +485,5 @@ def _line(
         metric=metric,
         no_positive=convention,
         paper=paper.get(printed, "") if honest else "",
+        printed=paper.get(printed, "") if first and convention in ("", cell.no_positive) else "",
     )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from bench.table import layout
 from bench.table.frame import Frame
 from bench.table.layout import TEMPLATES, Group
-from bench.table.manifest import Row
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -39,28 +38,19 @@ def page(frame: Frame) -> str:
     )
 
 
-def table(frame: Frame, groups: Sequence[Group], *, live: bool = False) -> str:
-    """The paper's layout as a table; empty where no group has a value.
-
-    live: cells and headings are buttons, for the page that sorts them and opens records.
-    """
+def table(frame: Frame, groups: Sequence[Group]) -> str:
+    """The paper's layout as a table; empty where no group has a value."""
     groups = [group for group in groups if group.cell is not None]
     if not groups:
         return ""
-
-    def points_of(row: Row) -> list[str]:
-        return [layout.points(group, row) or "–" for group in groups]
-
     return _render(
         "table.html.j2",
-        live=live,
         mixed=frame.mixed,
         protocol=groups[0].protocol,
         groups=groups,
         columns=layout.columns(groups),
         blocks=layout.row_blocks(frame),
         reasons=layout.reasons(groups),
-        points_of=points_of,
     )
 
 

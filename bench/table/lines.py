@@ -47,7 +47,11 @@ class CellResult:
 
 @dataclass(kw_only=True)
 class Line:
-    """One line of table1.csv; the p-values come in once their whole column is known."""
+    """One line of table1.csv; the p-values come in once their whole column is known.
+
+    paper: the paper's number, as text; "" where a comparison would be dishonest. printed: the same, but also
+    there, to be shown as what it is.
+    """
 
     protocol: str
     dataset: Dataset
@@ -55,7 +59,8 @@ class Line:
     cell: CellResult
     metric: str
     no_positive: str
-    paper: str  # as printed there; empty where a comparison would be dishonest
+    paper: str
+    printed: str = ""
     reference: str = ""
     p_value: float | None = None
     p_holm: float | None = None

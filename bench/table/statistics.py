@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -74,6 +75,45 @@ def wilcoxon(ours: ArrayLike, reference: ArrayLike) -> tuple[float, float]:
         mass *= 0.5
         mass[rank:] += mass[:-rank].copy()
     return min(1.0, 2 * float(mass[: least + 1].sum())), least / 2
+
+
+def wilcoxon_interval(differences: ArrayLike, alpha: float = 0.05) -> tuple[float, float]:
+    """The shifts of paired differences that the exact signed-rank test does not reject, p < alpha.
+
+    They lie between two of the sorted means of pairs of differences, each with itself included
+    (Hollander, Wolfe & Chicken, "Nonparametric Statistical Methods", 2014, §3.3), so that zero lies outside
+    exactly where `wilcoxon` is significant, ties and zeros aside.
+
+    Args:
+        differences: (n,) ours minus reference.
+        alpha: level of the test.
+
+    Returns:
+        low, high; infinite where so few differences cannot be significant at that level.
+
+    Raises:
+        BenchError: there are no values, or one is not finite.
+    """
+    values = np.asarray(differences, float)
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise BenchError("The interval needs at least one paired difference, all of them finite.")
+    below = int((2 * _null_distribution(len(values)) < alpha).sum())  # as many W+ are rejected on a side
+    if below == 0:
+        return -math.inf, math.inf
+    first, second = np.triu_indices(len(values))
+    means = np.sort((values[first] + values[second]) / 2)
+    return float(means[below - 1]), float(means[-below])
+
+
+@cache
+def _null_distribution(n: int) -> _Floats:
+    """P(W+ ≤ w) of n differences without ties, w from 0 to n (n + 1) / 2."""
+    mass = np.zeros(n * (n + 1) // 2 + 1)
+    mass[0] = 1.0
+    for rank in range(1, n + 1):
+        mass *= 0.5
+        mass[rank:] += mass[:-rank].copy()
+    return np.cumsum(mass)
 
 
 def wilcoxon_normal(differences: ArrayLike) -> float:

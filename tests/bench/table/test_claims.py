@@ -18,6 +18,7 @@ from bench.table.claims import (
     Reproduced,
     Verdict,
     claims,
+    controls_above,
     difference_interval,
     once_more,
     row_verdict,
@@ -231,3 +232,10 @@ def test_every_number_has_one_verdict(frame: Frame) -> None:
     for each, number in found.verdicts.items():
         assert str(number) in found.certainty and each.meaning
     assert Reproduced([]).certainty == ""
+
+
+def test_a_control_above_every_row_is_named(frame: Frame, results: Path) -> None:
+    """The item mean's AUC on Coat is above all; its NDCG and Recall are not. KuaiRec has no control."""
+    found, n = controls_above(frame)
+    assert n == 3
+    assert [(column.title, line.row.method) for column, line in found] == [("Coat AUC", "item_mean")]

@@ -20,6 +20,7 @@ from bench.table.statistics import (
     smallest_p,
     t_interval,
     wilcoxon,
+    wilcoxon_interval,
     wilcoxon_normal,
 )
 
@@ -223,3 +224,25 @@ def test_the_t_interval_is_scipys_and_widens_by_a_known_variance() -> None:
     for few in ([], [1.0], [1.0, np.nan]):
         with pytest.raises(BenchError, match="interval"):
             t_interval(few)
+
+
+@pytest.mark.parametrize("n", [5, 10, 20])
+def test_zero_lies_outside_of_the_signed_rank_interval_where_the_test_is_significant(n: int) -> None:
+    rng = np.random.default_rng(n)
+    for alpha in (0.05, 0.05 / 12):
+        for shift in np.linspace(0, 1.5, 16):
+            values = rng.normal(shift, 1, n)
+            low, high = wilcoxon_interval(values, alpha)
+            assert (not low <= 0 <= high) == (wilcoxon(values, np.zeros(n))[0] < alpha)
+            assert low < np.median([(a + b) / 2 for a in values for b in values]) < high
+
+
+def test_the_signed_rank_interval_is_r_s() -> None:
+    """Hollander and Wolfe's depression scores, as R's wilcox.test(conf.int = TRUE) has them."""
+    before = [1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30]
+    after = [0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29]
+    low, high = wilcoxon_interval(np.subtract(before, after), 0.05)
+    assert (low, high) == pytest.approx((0.010, 0.786), abs=1e-9)
+    assert wilcoxon_interval([1.0, 2.0, 3.0], 0.05) == (-np.inf, np.inf)
+    with pytest.raises(BenchError, match="interval"):
+        wilcoxon_interval([])
