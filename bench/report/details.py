@@ -20,6 +20,7 @@ from bench.command.progress import died_out
 from bench.records import store
 from bench.records.points import CRITERIA, Point, Points, sweep_file
 from bench.records.record import Record, read_record
+from bench.report.choices import protocol_called
 from bench.report.traces import Traces, read_traces, traces_of
 from bench.table.frame import Frame
 from bench.table.lines import Line
@@ -52,7 +53,7 @@ class CellDetails:
     @property
     def title(self) -> str:
         """Method, data set and protocol."""
-        return f"{self.line.row.title} on {self.line.dataset.title}, protocol {self.line.protocol}"
+        return f"{self.line.row.title} on {self.line.dataset.title}, {protocol_called(self.line.protocol)}"
 
     @property
     def tried(self) -> list[Point]:

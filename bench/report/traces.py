@@ -34,11 +34,11 @@ QUANTILES = (0.1, 0.5, 0.9)
 
 # What a user is known for, beside the unlearning rate: title, and whether its axis is logarithmic.
 STATISTICS = {
-    "n_observed": ("n_u, ratings that the user chose to give", True),
-    "unbiased_loss": ("L_A(u), loss on the user's unbiased ratings", False),
-    "scale": ("s_u, learned scale", False),
-    "shift": ("b_u, learned shift", False),
-    "kappa": ("|κ_u|, true strength of selection", False),
+    "n_observed": ("ratings that the user chose to give", True),
+    "unbiased_loss": ("loss on the user's unbiased ratings", False),
+    "scale": ("learned scale of the user", False),
+    "shift": ("learned shift of the user", False),
+    "kappa": ("true strength of the user's selection, |κ|", False),
 }
 
 

@@ -6,6 +6,8 @@ Chromium is driven over its debugging pipe, with nothing but the standard librar
 from __future__ import annotations
 
 import base64
+import csv
+import io
 import json
 import os
 import shutil
@@ -147,11 +149,29 @@ def wait(browser: Browser, condition: str) -> None:
         assert time.monotonic() < end, condition
 
 
+def unfold(browser: Browser) -> None:
+    """Opens every section."""
+    browser.run("document.querySelectorAll('details').forEach(e => { e.open = true; })")
+
+
+def press(browser: Browser, key: str) -> None:
+    """A key, as the keyboard sends it to what has the focus."""
+    for kind in ("keyDown", "keyUp"):
+        browser.call("Input.dispatchKeyEvent", type=kind, key=key, code=key)
+
+
+def promised(browser: Browser, script: str) -> Any:
+    """The value that a promise in the page comes to."""
+    answer = browser.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+    assert "exceptionDetails" not in answer, answer
+    return answer["result"].get("value")
+
+
 def rows(browser: Browser) -> list[list[str]]:
     """The methods of the visible table, those above the rule and the controls."""
     script = (
         "[...document.querySelector('.table1[data-protocol=table]').tBodies]"
-        ".map(b => [...b.rows].map(r => r.dataset.method))"
+        ".map(b => [...b.rows].map(r => r.dataset.method).filter(m => m !== undefined))"
     )
     return list(browser.run(script))
 
@@ -197,11 +217,12 @@ def test_filters_leave_what_is_chosen(browser: Browser, page: Path) -> None:
     choose(browser, "protocol", "table")
     choose(browser, "view", "delta")
     assert browser.run(f"{visible}[0].innerText.trim()").startswith("+0.007")
+    assert browser.run("document.getElementById('status').innerText").endswith("numbers shown")
     choose(browser, "view", "paper")
     assert browser.run(f"{visible}[0].innerText.trim()").startswith("0.513")
     for name in ("dataset", "metric"):
         choose(browser, name, "")
-    choose(browser, "view", "all")
+    choose(browser, "view", "compact")
 
 
 def test_the_address_brings_a_choice_back(browser: Browser, page: Path) -> None:
@@ -219,7 +240,7 @@ def test_a_cell_opens_its_record(browser: Browser, page: Path) -> None:
     browser.run("document.querySelector('tr[data-method=ips] td[data-dataset=coat] button.cell').click()")
     assert browser.run("document.getElementById('record').open")
     text = browser.run("document.getElementById('record').innerText")
-    for word in ("IPS on Coat, protocol table", "python -m bench protocol=table", "learning rate", "0.7440"):
+    for word in ("IPS on Coat, as printed", "python -m bench protocol=table", "learning rate", "0.7440"):
         assert word in text
     assert browser.run("document.querySelectorAll('#record polyline').length") == 8
     browser.run("document.querySelector('#record .close').click()")
@@ -228,6 +249,7 @@ def test_a_cell_opens_its_record(browser: Browser, page: Path) -> None:
 
 def test_charts_are_drawn_once_they_come_near(browser: Browser, page: Path) -> None:
     browser.open(page)
+    unfold(browser)
     figures = "document.querySelectorAll('figure[data-{}] svg').length"
     for section, kind, expected in (
         ("curves", "curves", 6),
@@ -261,12 +283,202 @@ def test_printing_draws_every_chart(browser: Browser, page: Path) -> None:
     assert browser.run(empty) == 0
 
 
-def test_a_link_to_a_section_stays_one(browser: Browser, page: Path) -> None:
+def test_print_holds_the_table(browser: Browser, page: Path) -> None:
+    """On A4 in portrait with margins of one centimetre, 718 pixels wide."""
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    browser.open(page, 718, 1000)
+    assert browser.run("document.documentElement.scrollWidth <= window.innerWidth")
+    wide = "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+    assert browser.run(wide) == 0
+    browser.call("Emulation.setEmulatedMedia", media="")
+
+
+# --- Links ----------------------------------------------------------------------------------------------
+
+
+def test_a_link_to_a_section_opens_and_keeps_it(browser: Browser, page: Path) -> None:
     browser.open(page, fragment="curves")
+    section = "document.getElementById('curves')"
+    assert browser.run(f"{section}.querySelector('details').open")
+    assert browser.run(f"Math.abs({section}.getBoundingClientRect().top) < window.innerHeight / 2")
     assert browser.run("location.hash") == "#curves"
     choose(browser, "dataset", "coat")
-    assert browser.run("location.hash") == "#dataset=coat"
-    choose(browser, "dataset", "")
+    assert browser.run("location.hash") == "#curves&dataset=coat"
+    browser.run("document.querySelector('nav a[href=\"#forest\"]').click()")
+    assert browser.run("location.hash") == "#forest&dataset=coat"
+
+
+def test_a_choice_can_be_taken_back(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    value = "document.querySelector('select[name=dataset]').value"
+    choose(browser, "dataset", "coat")
+    choose(browser, "dataset", "kuairec")
+    browser.run("history.back()")
+    wait(browser, f"{value} === 'coat'")
+    browser.run("history.back()")
+    wait(browser, f"{value} === ''")
+    assert browser.run("location.hash") == ""
+
+
+def test_a_sort_is_a_link(browser: Browser, page: Path) -> None:
+    browser.open(page, fragment="sort=-coat-auc")
+    assert rows(browser)[0] == ["dr", "mf", "ips", "ultd_jl"]
+    browser.run("document.querySelector('.table1[data-protocol=table] th[data-key=coat-auc] button').click()")
+    assert browser.run("location.hash") == "#sort=coat-auc"
+    assert rows(browser)[0] == ["ips", "mf", "dr", "ultd_jl"]
+
+
+def test_a_cell_is_a_link_and_has_neighbours(browser: Browser, page: Path) -> None:
+    browser.open(page, 390, 844, fragment="cell=table/coat/mf/auc")
+    record, title = "document.getElementById('record')", "document.getElementById('record-title').innerText"
+    assert browser.run(f"{record}.open") and browser.run(title) == "MF on Coat, as printed"
+    # The way out and the arrows stay while the record scrolls.
+    browser.run("document.getElementById('record-body').scrollTop = 500")
+    top = f"{record}.querySelector('.close').getBoundingClientRect().top"
+    assert browser.run(f"{top} >= 0 && {top} < window.innerHeight")
+    assert browser.run(f"{record}.querySelector('[data-step=up]').disabled")
+    browser.run(f"{record}.querySelector('[data-step=down]').click()")
+    assert browser.run(title) == "IPS on Coat, as printed"
+    assert browser.run("location.hash") == "#cell=table%2Fcoat%2Fips%2Fauc"
+    browser.run(f"{record}.querySelector('[data-step=right]').click()")
+    assert "Coat N@5: ours 0.5340" in browser.run(f"{record}.innerText")
+    assert browser.run(f"{record}.querySelectorAll('.copy').length") == 2
+    browser.run(f"{record}.querySelector('.close').click()")
+    wait(browser, "location.hash === ''")
+    assert not browser.run(f"{record}.open")
+
+
+# --- Cards and heat map follow; nothing ends in an empty table ------------------------------------------
+
+
+def test_cards_and_heat_map_follow_the_filters(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    big = "document.querySelector('.card .big').innerText"
+    word = "document.querySelector('.heat tr[data-method=dr] .held').innerText"
+    whole, row = browser.run(big), browser.run(word)
+    assert whole.endswith("of 9") and row.endswith("of 3")
+    choose(browser, "metric", "auc")
+    assert browser.run(big).endswith("of 3")
+    assert browser.run(word) == "differs surely 1 of 1"
+    choose(browser, "protocol", "text")
+    assert browser.run(big) == "—"
+    nothing = "[...document.querySelectorAll('#verdict .none')].find(e => e.offsetParent !== null).innerText"
+    assert "compared with nothing" in browser.run(nothing)
+    browser.run("document.querySelector('#filters .reset').click()")
+    assert (browser.run(big), browser.run(word)) == (whole, row)
+
+
+def test_an_empty_choice_says_so_and_has_a_way_back(browser: Browser, page: Path) -> None:
+    browser.open(page, fragment="protocol=text&dataset=kuairec")
+    table = "document.querySelector('.table1[data-protocol=text]').offsetParent"
+    assert browser.run(f"{table} === null")
+    button = "[...document.querySelectorAll('#table .none .reset')].find(e => e.offsetParent !== null)"
+    browser.run(f"{button}.click()")
+    assert browser.run("document.querySelector('.table1[data-protocol=table]').offsetParent !== null")
+    assert browser.run("location.hash") == ""
+
+
+# --- The table's frame, its keys, its files -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("width", "on_phone"), [(1280, False), (390, True)])
+def test_headings_stay_over_their_columns(browser: Browser, page: Path, width: int, on_phone: bool) -> None:
+    browser.open(page, width, 500, fragment="table")
+    frame = "document.querySelector('.grid')"
+    # However small the table of this test is.
+    browser.run(f"{frame}.style.cssText = 'max-height: 120px; max-width: 300px'; {frame}.scrollTo(90, 60)")
+    box = "getBoundingClientRect()"
+    assert browser.run(f"{frame}.scrollTop > 40 && {frame}.scrollLeft > 40")
+    assert browser.run(f"Math.abs({frame}.querySelector('thead').{box}.top - {frame}.{box}.top) < 2")
+    row = f"{frame}.querySelector('tbody th[scope=row]').{box}.left"
+    corner = f"{frame}.querySelector('th[data-key=method]').{box}.left"
+    assert browser.run(f"Math.abs({row} - {frame}.{box}.left) < 2 && Math.abs({row} - {corner}) < 2")
+    # On phones, where the data sets' own heading has no room, every column names its data set.
+    named = browser.run(f"{frame}.querySelector('th[data-key=coat-auc] .of').offsetWidth > 10")
+    assert named is on_phone
+    wait(browser, f"{frame}.parentElement.classList.contains('right')")
+
+
+def test_arrow_keys_move_between_numbers(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    stops = "[...document.querySelectorAll('{} button.cell')].filter(e => e.tabIndex === 0).length"
+    tables = "document.querySelectorAll('.table1[data-protocol=table]')"
+    assert browser.run(f"{tables}.length") == 1
+    assert browser.run(stops.format(".table1[data-protocol=table]")) == 1
+    browser.run(
+        "document.querySelector('.table1 tr[data-method=mf] td[data-metric=auc] button.cell').focus()"
+    )
+    name = "document.activeElement.ariaLabel.split(':')[0]"
+    for key, expected in (
+        ("ArrowRight", "MF, Coat N@5"),
+        ("ArrowDown", "IPS, Coat N@5"),
+        ("ArrowDown", "DR, Coat N@5"),
+        ("ArrowDown", "Mean, Coat N@5"),  # JL has no number there
+        ("ArrowUp", "DR, Coat N@5"),
+        ("Home", "DR, Coat AUC"),
+        ("ArrowLeft", "DR, Coat AUC"),
+    ):
+        press(browser, key)
+        assert browser.run(name) == expected, key
+    assert browser.run("document.activeElement.tabIndex") == 0
+    assert browser.run(stops.format(".table1[data-protocol=table]")) == 1
+
+
+def test_what_is_shown_can_be_downloaded(browser: Browser, page: Path) -> None:
+    browser.open(page, fragment="dataset=coat&metric=ndcg")
+    script = (
+        "(async () => { let made; const real = URL.createObjectURL;"
+        "URL.createObjectURL = (blob) => { made = blob; return real(blob); };"
+        "document.addEventListener('click', (e) => { if (e.target.download) e.preventDefault(); });"
+        "document.getElementById('csv').click(); return made.text(); })()"
+    )
+    found = list(csv.DictReader(io.StringIO(promised(browser, script))))
+    entries = csv.DictReader((page.parent / "table1.csv").read_text(encoding="utf-8").splitlines())
+    expected = [
+        each
+        for each in entries
+        if (each["protocol"], each["dataset"], each["metric"], each["no_positive"])
+        == ("table", "coat", "ndcg", "skip")
+        and each["mean"]
+    ]
+    assert len(found) == len(expected) == 4
+    for ours, theirs in zip(found, expected, strict=True):
+        for name in ("protocol", "dataset", "method", "metric", "mean", "std", "n", "paper", "delta"):
+            assert ours[name] == theirs[name], name
+
+
+@pytest.mark.parametrize("name", ["table1.csv", "seeds.csv"])
+def test_a_run_of_ones_own_stands_beside_the_table(browser: Browser, page: Path, name: str) -> None:
+    """The table's own file is dropped on it, one row under another name: no number differs."""
+    browser.open(page)
+    text = (page.parent / name).read_text(encoding="utf-8").replace(",dr,", ",mine,")
+    script = (
+        f"(async () => {{ const d = new DataTransfer(); const text = {json.dumps(text)};"
+        "d.items.add(new File([text], 'own.csv')); const how = { dataTransfer: d, bubbles: true };"
+        "document.dispatchEvent(new DragEvent('drop', { ...how, cancelable: true }));"
+        "await new Promise(done => setTimeout(done, 50)); })()"
+    )
+    promised(browser, script)
+    beside = "[...document.querySelectorAll('.table1[data-protocol=table] .own')].map(e => e.textContent)"
+    found = browser.run(beside)
+    assert len(found) == 15 and found[0] == "own 0.750 (+0.000)"
+    assert all(each.endswith("0.000)") for each in found)
+    mine = "document.querySelector('.table1[data-protocol=table] tbody.dropped tr').innerText.split(/\\s+/)"
+    assert browser.run(mine)[:5] == ["mine", "own", "0.770", "0.526", "0.542"]
+    browser.run("document.getElementById('own-off').click()")
+    assert browser.run("document.querySelectorAll('.own, tbody.dropped').length") == 0
+    promised(browser, script.replace(json.dumps(text), json.dumps("a,b\n1,2\n")))
+    assert "is no table1.csv" in browser.run("document.getElementById('own-status').innerText")
+
+
+def test_ranks_follow_the_filters(browser: Browser, page: Path) -> None:
+    browser.open(page, fragment="ranks")
+    names = "[...document.querySelectorAll('#ranks-body th')].map(e => e.innerText)"
+    assert len(browser.run(names)) == 2
+    choose(browser, "dataset", "coat")
+    assert len(browser.run(names)) == 3
+    assert browser.run("document.querySelectorAll('#ranks-chart svg').length") == 1
+    assert browser.run("document.querySelectorAll('.wins tbody td').length") == 9
 
 
 def test_a_cell_without_its_record_says_so(browser: Browser, page: Path, tmp_path: Path) -> None:

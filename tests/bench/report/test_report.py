@@ -81,13 +81,18 @@ class Balance(HTMLParser):
 
 
 def test_the_page_is_one_file_that_asks_no_network_for_anything(page: str) -> None:
-    assert re.findall(r'(?:src|href)="(?!#|data:)([^"]*)"', page) == [
+    found = re.findall(r'(?:src|href)="(?!#|data:)([^"]*)"', page)
+    # Links lead to the paper and to the methods' files, and wait to be followed.
+    paper, *files = [link for link in found if not link.startswith("table1") and not link.endswith(".csv")]
+    assert paper.startswith("https://openreview.net/")
+    assert files == [f"../../methods/{key}.py" for key in ("mf", "ips", "dr", "ultd_jl", "item_mean")]
+    assert set(found) - {paper, *files} == {
         *("table1.csv", "seeds.csv", "tuning.csv", "comparisons.csv", "users.csv", "provenance.csv"),
         *("table1.md", "table1.tex", "table1.html"),
-    ]
+    }
     assert "@import" not in page and "url(" not in page
-    # The one address is the name of SVG's namespace, which nothing is loaded from.
-    assert set(re.findall(r"https?://[^\"'\s]*", page)) == {"http://www.w3.org/2000/svg"}
+    # The other address is the name of SVG's namespace, which nothing is loaded from.
+    assert set(re.findall(r"https?://[^\"'\s]*", page)) == {"http://www.w3.org/2000/svg", paper}
 
 
 def test_the_page_is_well_formed(page: str, results: Path) -> None:
@@ -110,6 +115,48 @@ def test_a_screen_reader_is_told_what_it_meets(page: str) -> None:
 
 def test_the_same_records_give_the_same_page(results: Path, page: str) -> None:
     assert text_of(results) == page
+
+
+def test_every_number_of_the_page_has_a_name_of_its_own(page: str) -> None:
+    """Row, column and number: who hears one button after the other knows where he is."""
+    for found in re.findall(r'<table class="(?:table1|heat)".*?</table>', page, re.S):
+        names = re.findall(r'<button type="button" class="cell"[^>]* aria-label="([^"]*)"', found)
+        assert len(names) == found.count('class="cell"') == len(set(names)) > 0
+        assert all(re.match(r"[^,]+, (Coat|KuaiRec) (AUC|[NR]@\d+): 0\.\d{3}", name) for name in names)
+    assert "MF, Coat AUC: 0.750 ± 0.002; paper 0.747, difference +0.003, surely within ±0.01" in page
+
+
+def test_no_zero_has_a_sign(page: str) -> None:
+    shown = re.sub(r"<script.*?</script>|<style.*?</style>", "", page, flags=re.S)
+    assert re.findall(r"[-+−]0\.000(?!\d)", re.sub(r'="[^"]*"', "", shown)) == []
+
+
+def test_printed_numbers_that_cannot_be_compared_are_shown_as_such(page: str) -> None:
+    """KuaiRec's ratings are not the paper's: its numbers stand in brackets, under no sign and in no count."""
+    found = re.findall(r'data-dataset="kuairec" data-metric="auc"[^>]*data-printed="([^"]*)"', page)
+    printed = table.read_paper(table.PAPER)
+    assert found == [printed["mf", "kuairec", "auc"], printed["ips", "kuairec", "auc"]]
+    assert 'data-dataset="kuairec" data-metric="auc" data-verdict' not in page
+    assert page.count('class="paper other"') == 6
+
+
+def test_a_page_names_the_paper_and_spells_its_abbreviations_out(page: str) -> None:
+    for words in (
+        *("Meng Li and Haochen Sui", "Causal Recommendation via Machine Unlearning with a Few Unbiased"),
+        *("area under the ROC curve", "normalised discounted cumulative gain", "O ∪ A", "mean label"),
+    ):
+        assert words in " ".join(page.split()), words
+    assert '<option value="table">as printed (≥ 4)</option>' in page
+    assert '<option value="text">as written (≥ 3)</option>' in page
+
+
+def test_a_page_has_a_limit_and_names_the_records_that_would_exceed_it(results: Path) -> None:
+    frame = load_results(results)
+    cells = read_cells(frame, results)
+    whole = len(page_text(frame, cells).encode())
+    small = page_text(frame, cells, limit=whole - 2000)
+    assert whole < 2.5e6 and len(small.encode()) <= whole - 1500
+    assert "room" in {record.get("missing") for record in records(small).values()}
 
 
 def test_every_cell_of_the_table_has_its_record(page: str) -> None:
@@ -257,10 +304,12 @@ def test_dead_embeddings_are_told_on_the_page_and_in_the_terminal(tmp_path: Path
     results = make_results(tmp_path, dead)
     warned = {entry["title"]: entry["warnings"] for entry in records(text_of(results)).values()}
     told = {title: sentences for title, sentences in warned.items() if sentences}
-    assert told.keys() == {f"MF on Coat, protocol {protocol}" for protocol in ("table", "text")}
+    assert told.keys() == {f"MF on Coat, {protocol}" for protocol in ("as printed", "as written")}
     assert all("do not interact" in sentence for sentences in told.values() for sentence in sentences)
     said = reproduce.warnings(load_results(results), results / "runs")
-    assert [sentence.partition(":")[0] for sentence in said] == list(told)
+    assert [sentence.partition(":")[0] for sentence in said] == [
+        f"MF on Coat, protocol {protocol}" for protocol in ("table", "text")
+    ]
 
 
 def test_a_window_tells_validation_and_tuning(tmp_path: Path) -> None:
@@ -270,8 +319,8 @@ def test_a_window_tells_validation_and_tuning(tmp_path: Path) -> None:
 
     found = records(text_of(make_results(tmp_path, held_out)))
     told = {entry["title"]: entry.get("tuning") for entry in found.values()}
-    assert told["MF on Coat, protocol table"] == {"held_out_validation_auc": 0.71}
-    assert told["IPS on Coat, protocol table"] is None
+    assert told["MF on Coat, as printed"] == {"held_out_validation_auc": 0.71}
+    assert told["IPS on Coat, as printed"] is None
 
 
 def test_the_committed_table_makes_itself_again(tmp_path: Path) -> None:
@@ -363,8 +412,8 @@ def test_ones_own_page_draws_published_cells_beside_its_own(tmp_path: Path) -> N
     text = (tmp_path / "table1" / "index.html").read_text(encoding="utf-8")
     own = carried(text)
     where = {window["title"]: window["origin"] for window in own["cells"].values()}
-    assert where["MF on Coat, protocol table"] == "here"
-    assert where["IPS on Coat, protocol table"] == "published"
+    assert where["MF on Coat, as printed"] == "here"
+    assert where["IPS on Coat, as printed"] == "published"
     marked = set(re.findall(r'data-cell="([^"]*)" data-origin="here"', text))
     assert marked == {digest for digest, window in own["cells"].items() if window["origin"] == "here"}
     assert 'class="mixed"' in text and 'class="mixed"' not in before["index.html"].decode()
