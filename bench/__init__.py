@@ -26,6 +26,7 @@ The rooms; each imports those above it, never one below:
     reproduce.py    what is missing of Table 1: `python -m bench.reproduce`
     score.py        scores made elsewhere → a row of one's own: `python -m bench.score`
     export.py       records for experiment trackers: `python -m bench.export`
+    new.py          the files of a method of one's own, from the example: `python -m bench.new`
     gate/           tables compared line by line: `python -m bench.gate`
     __main__.py     one cell, or many: `python -m bench`
     study/          variants beside each other, and the paper's own studies: `python -m bench.study`

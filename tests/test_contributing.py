@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench import cell as cells
-from bench import compose
+from bench import compose, new
 from bench.compose import groups
 
 ROOT = Path(__file__).parents[1]
@@ -26,6 +26,7 @@ def block(language: str) -> str:
 
 def test_the_example_is_the_file_that_is_tried() -> None:
     assert block("python") == TOY.read_text(encoding="utf-8")
+    assert block("yaml") == new.yaml_of("toy_method")
 
 
 def test_the_examples_yaml_sets_its_default_and_its_grid(

@@ -13,6 +13,8 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 import methods
 from bench import data
@@ -43,15 +45,18 @@ def register(arguments: Sequence[str] = ()) -> None:
         if not (CONF / "dataset" / f"{name}.yaml").is_file():
             # It needs no YAML either.
             _enter("dataset", name, _with_values(name, node))
+    beside: dict[str, Path] = {}
     for path in _extra_files("methods.extra", arguments):
-        methods.load_extra(path)
+        beside[methods.load_extra(path)] = path.with_suffix(".yaml")
     for key in methods.names():
         config: Any = methods.get(key).Config
         node = _schema(key, config)
         _enter("schema/method", key, node)
         if not (CONF / "method" / f"{key}.yaml").is_file():
             # A method needs no YAML: then the defaults of its dataclass are its configuration.
-            _enter("method", key, node)
+            # One from outside the checkout may have it beside its file.
+            file = beside.get(key)
+            _enter("method", key, node if file is None or not file.is_file() else _with_file(node, file))
 
 
 _entered: dict[tuple[str, str], object] = {}
@@ -108,6 +113,32 @@ def _with_values(name: str, config: Any) -> DictConfig:
     node = OmegaConf.structured(config)
     for key, value in values_without_file(name, config).items():
         node[key] = value
+    assert isinstance(node, DictConfig)
+    return node
+
+
+def _with_file(schema: Any, file: Path) -> DictConfig:
+    """The configuration of a method from outside with the YAML that lies beside it.
+
+    Raises:
+        BenchError: the YAML cannot be read, or has a field or a value that the method does not know.
+    """
+    known = file.stat()
+    return _read_beside(schema, file, known.st_mtime_ns, known.st_size)
+
+
+@cache
+def _read_beside(schema: Any, file: Path, age: int, size: int) -> DictConfig:
+    try:
+        values = OmegaConf.load(file)
+        if not isinstance(values, DictConfig):
+            raise BenchError(f"{file} has no fields: each line is `FIELD: value`.")
+        # In `conf/` the list of defaults names the schema, which is at hand here.
+        values.pop("defaults", None)
+        node = OmegaConf.merge(OmegaConf.structured(schema), values)
+    except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException) as error:
+        said = str(error).splitlines()[0]
+        raise BenchError(f"{file} does not fit the method beside it ({said}).") from error
     assert isinstance(node, DictConfig)
     return node
 

@@ -28,7 +28,7 @@ ORDER = (
     *("bench.records", "bench.metrics"),
     *("bench.data", "bench.engine", "methods", "bench.compose", "bench.cell", "bench.command"),
     *("bench.table", "bench.report", "bench.tuned", "bench.reproduce"),
-    *("bench.score", "bench.export", "bench.gate", "bench"),
+    *("bench.score", "bench.export", "bench.new", "bench.gate", "bench"),
     *("bench.__main__", "bench.study", "bench.speed"),
 )
 APART = ("bench.study", "bench.speed")  # which nothing imports
