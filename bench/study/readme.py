@@ -1,7 +1,6 @@
-"""Puts the front page's findings and table into README.md: `python -m bench.study.readme [--results DIR]`.
+"""Puts the findings and the list of methods into README.md: `python -m bench.study.readme [--results DIR]`.
 
-They are the sentences of `bench/study/report.py`, and of `results/published/table1.md` what stands under its
-first protocol: the means on all data sets, and the section of one, by default Coat.
+The findings are the sentences of `bench/study/report.py`; the list is what the methods say of themselves.
 """
 
 from __future__ import annotations
@@ -14,24 +13,29 @@ from bench.command.main import main as run_command
 from bench.errors import BenchError
 from bench.files import CHECKOUT, write_text
 from bench.study.report import numbered, published_findings, sentences
-from bench.table.manifest import PUBLISHED_FOLDER
 
 README = CHECKOUT / "README.md"
-PARTS = ("findings", "table1")
 
 
-def excerpt(table: str, dataset: str) -> str:
-    """The means under the first protocol, one data set's section, and how to read them.
+def method_list() -> str:
+    """The methods of the suite as a table: key, row, year, paper, and what each knows of A."""
+    # Only who writes the list waits for the methods.
+    import methods
 
-    Raises:
-        BenchError: the table has no such section.
-    """
-    reading = table.split("\n## Protocol")[0].removeprefix("# Table 1").strip()
-    means, *sections = table.split("\n## Protocol")[1].split("\n### ")
-    for section in sections:
-        if section.partition("\n")[0] == dataset:
-            return f"### Protocol {means.strip()}\n\n### {section.strip()}\n\n{reading}"
-    raise BenchError(f"The table has no section '{dataset}'.")
+    lines = ["| Key | Row | A | Year | Paper |", "| --- | --- | --- | --- | --- |"]
+    keys = [key for key in methods.names() if methods.get(key).__module__ == f"methods.{key}"]
+    blocks = {"": methods.ROWS, "Controls": methods.CONTROLS}
+    known = {key for block in blocks.values() for key in block}
+    for heading, block in {**blocks, "Further methods": [key for key in keys if key not in known]}.items():
+        some = [key for key in keys if key in block]
+        if heading and some:
+            lines.append(f"| | *{heading}* | | | |")
+        for key in some:
+            kind = methods.get(key)
+            year, paper = (str(kind.year), kind.paper) if kind.year else ("", "")
+            paper = paper.removesuffix(year).rstrip(", ")
+            lines.append(f"| `{key}` | {kind.title} | {kind.uses_unbiased} | {year} | {paper} |")
+    return "\n".join(lines)
 
 
 def inserted(readme: str, part: str, text: str) -> str:
@@ -46,15 +50,14 @@ def inserted(readme: str, part: str, text: str) -> str:
     return readme.split(start)[0] + f"{start}\n\n{text}\n\n{end}" + readme.split(end)[1]
 
 
-def updated(readme: str, results: Path, dataset: str) -> str:
-    """The README with the findings and the table of a folder of results, as published.
+def updated(readme: str, results: Path) -> str:
+    """The README with the findings of a folder of results, as published, and the list of methods.
 
     Raises:
-        BenchError: a mark is not there, or the table is not.
+        BenchError: a mark is not there, or the published table is not.
     """
-    file = results / PUBLISHED_FOLDER / "table1.md"
-    texts = numbered(sentences(published_findings(results))), excerpt(_read(file), dataset)
-    for part, text in zip(PARTS, texts, strict=True):
+    texts = {"findings": numbered(sentences(published_findings(results))), "methods": method_list()}
+    for part, text in texts.items():
         readme = inserted(readme, part, text)
     return readme
 
@@ -70,10 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.study.readme", description="Updates README.md.")
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
-    parser.add_argument("--dataset", default="Coat", help="the title of a data set in the table")
 
     def work(options: argparse.Namespace) -> None:
-        write_text(README, updated(_read(README), options.results, options.dataset))
+        write_text(README, updated(_read(README), options.results))
 
     return run_command(parser, work, arguments)
 

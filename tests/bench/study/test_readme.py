@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 import bench
+import methods
 from bench.errors import BenchError
 from bench.study import readme
 from bench.study import report as findings
@@ -16,7 +18,7 @@ ROOT = Path(bench.__file__).parents[1]
 
 def test_the_front_page_is_up_to_date() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert readme.updated(text, ROOT / "results", "Coat") == text
+    assert readme.updated(text, ROOT / "results") == text
 
 
 def test_the_report_is_up_to_date() -> None:
@@ -24,10 +26,13 @@ def test_the_report_is_up_to_date() -> None:
     assert findings.report(ROOT / "results") == text
 
 
-def test_the_excerpt_has_the_means_and_one_data_set() -> None:
-    sections = "means\n\n### Coat\n\ny\n\n### Other\n\nz"
-    table = f"# Table 1\n\nx\n\n## Protocol `table`\n\n{sections}\n\n## Protocol `text`\n\n{sections}"
-    assert readme.excerpt(table, "Coat") == "### Protocol `table`\n\nmeans\n\n### Coat\n\ny\n\nx"
+def test_every_method_is_listed_once() -> None:
+    listed = re.findall(r"^\| `(\w+)` \|", readme.method_list(), re.MULTILINE)
+    assert sorted(listed) == sorted(
+        key for key in methods.names() if methods.get(key).__module__ == f"methods.{key}"
+    )
+    line = next(line for line in readme.method_list().splitlines() if "`res_dr`" in line)
+    assert line.split("|")[2:5] == [" Res-DR ", " yes ", " 2023 "]
 
 
 def test_only_the_marked_part_changes() -> None:
@@ -37,5 +42,3 @@ def test_only_the_marked_part_changes() -> None:
     assert "old" not in new and "new" in new
     with pytest.raises(BenchError, match="lacks the marks"):
         readme.inserted("no marks", "part", "new")
-    with pytest.raises(BenchError, match="no section 'Cloak'"):
-        readme.excerpt("# Table 1\n\nx\n\n## Protocol `table`\n\n### Coat\n\ny", "Cloak")
