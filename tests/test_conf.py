@@ -52,6 +52,7 @@ def test_it_has_commands() -> None:
 OWN_POINTS = 16  # that a row with parameters of its own can be given
 ROWS = (
     *("ltd", "ltd_ips", "res_ips", "res_dr", "autodebias", "ultd_jl", "ultd_tp"),
+    *("bal_ips", "bal_dr", "invpref"),
     *("mrdr", "dr_bias", "dr_mse", "cvib", "esmm", "multi_ips", "multi_dr", "escm2_ips", "ips_v2", "dr_v2"),
 )
 # What the papers and the authors' code use or try.
@@ -63,7 +64,14 @@ ULTD = {
 CVIB = {"contrast_weight": {0.0001, 0.001, 0.01, 0.1, 0.5, 1, 2}, "confidence_weight": {0.001, 0.01, 0.1, 1}}
 IPS_V2 = {"ctcvr_weight": {1}, "cvr_weight": {1, 5, 10}, "balance_weight": {0.01, 0.05, 0.5}}
 DR_V2 = {"ctcvr_weight": {1}, "cvr_weight": {1, 2, 10}, "balance_weight": {0.05, 0.1, 1}}
+BAL = {
+    "balance_weight": {1},
+    "balance_learning_rate": {0.001, 0.005},
+    "balance_weight_decay": {0.1, 0.01, 0.001},
+}
+INVPREF = {"environments": {2, 4, 5, 6}, "interval": {5, 20, 30}, "variant_weight": {1, 4}, "reversal": {1}}
 PUBLISHED = {
+    **{"bal_ips": BAL, "bal_dr": BAL, "invpref": INVPREF},
     **{"res_ips": RES, "res_dr": RES, "ultd_jl": ULTD, "ultd_tp": ULTD},
     **{"cvib": CVIB, "ips_v2": IPS_V2, "dr_v2": DR_V2, "dr_mse": {"bias_share": {0.25, 0.5}}},
 }

@@ -24,9 +24,12 @@ def method_list() -> str:
 
     lines = ["| Key | Row | A | Year | Paper |", "| --- | --- | --- | --- | --- |"]
     keys = [key for key in methods.names() if methods.get(key).__module__ == f"methods.{key}"]
-    blocks = {"": methods.ROWS, "Controls": methods.CONTROLS}
-    known = {key for block in blocks.values() for key in block}
-    for heading, block in {**blocks, "Further methods": [key for key in keys if key not in known]}.items():
+    blocks = {
+        "": methods.ROWS,
+        "Controls": [key for key in keys if methods.is_control(key)],
+        "Further methods": [key for key in keys if methods.is_further(key)],
+    }
+    for heading, block in blocks.items():
         some = [key for key in keys if key in block]
         if heading and some:
             lines.append(f"| | *{heading}* | | | |")

@@ -33,6 +33,7 @@ from bench.report.plots import deltas, save_figure
 from bench.study import world_table
 from bench.study.conclusions import concluded
 from bench.study.files import StudyResult
+from bench.study.further import further_methods
 from bench.study.limits import limits
 from bench.table import layout, load_frame
 from bench.table.claims import (
@@ -624,6 +625,7 @@ def _parts(findings: Findings, results: Path) -> Mapping[str, str]:
         "outside": folded(outside(findings), "List"),
         "naive": naive(findings, results / "study"),
         "claims": claim_table(findings),
+        "further": "".join(f"\n\n{section}" for section in (further_methods(findings.frame),) if section),
         "chosen_by": chosen_by(findings.frame),
         "remains": folded(remains(findings), "List"),
         "noise": noise(findings),

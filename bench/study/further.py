@@ -1,0 +1,75 @@
+"""The report's section on further methods: the suite's rows that are not the paper's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tabulate import tabulate
+
+from bench.records.metric import METRICS
+from bench.table.comparisons import BEST_BASELINE, BEST_ROW, REFERENCE, SeedComparison
+from bench.table.frame import Frame
+
+_TEXT = """## Further methods
+
+Methods of the field that are not the paper's, with the budget of tuning that the paper's rows have. Each
+cell: comparisons with a significant difference for the better / for the worse, of all comparisons (data sets
+by metrics, first protocol); the table's test, Holm's correction over the further methods of a column. The
+best row is the best of all rows of the paper, its own method among them, chosen as the best baseline is.
+"""
+
+
+def further_methods(frame: Frame) -> str:
+    """The section, from its heading on; "" of a table without a number of a further method."""
+    rows = [row for row in frame.manifest.rows if row.family == "further"]
+    bases = {
+        REFERENCE: frame.title(frame.manifest.reference),
+        BEST_BASELINE: "the best baseline",
+        BEST_ROW: "the best row",
+    }
+    found = {
+        (row.method, against): _comparisons(frame, row.method, against) for row in rows for against in bases
+    }
+    table = [
+        [row.title, *(_counts(found[row.method, against]) for against in bases)]
+        for row in rows
+        if any(found[row.method, against] for against in bases)
+    ]
+    if not table:
+        return ""
+    header = ["Method", *(f"against {title}" for title in bases.values())]
+    lines = tabulate(table, header, tablefmt="github", disable_numparse=True)
+    above = {
+        title: [row.title for row in rows if _always_better(found[row.method, against])]
+        for against, title in bases.items()
+    }
+    sentences = [
+        f"Better than {title} in every comparison: {', '.join(names) or 'none'}."
+        for title, names in above.items()
+    ]
+    return f"{_TEXT}\n{lines}\n\n{' '.join(sentences)}"
+
+
+def _comparisons(frame: Frame, method: str, against: str) -> list[SeedComparison]:
+    return [
+        each
+        for each in frame.comparisons
+        if (each.line.row.method, each.against) == (method, against)
+        and each.line.protocol == frame.manifest.protocols[0]
+        and METRICS[each.line.metric].in_paper
+        and not each.line.dataset.repeats
+    ]
+
+
+def _counts(compared: Sequence[SeedComparison]) -> str:
+    signs = [_for_the_better(each) for each in compared]
+    return f"{signs.count(1)} / {signs.count(-1)} of {len(signs)}"
+
+
+def _always_better(compared: Sequence[SeedComparison]) -> bool:
+    return bool(compared) and all(_for_the_better(each) == 1 for each in compared)
+
+
+def _for_the_better(each: SeedComparison) -> int:
+    """1 where the line is significantly better than its base, -1 where it is worse, else 0."""
+    return each.sign if METRICS[each.line.metric].more_is_better else -each.sign

@@ -1,0 +1,34 @@
+"""The report's section on further methods."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench import table
+from bench.study.further import further_methods
+from tests.bench.small_results import ROWS, make_results
+
+PAPER_ROWS = tuple(row[0] for row in ROWS)
+
+
+def test_there_is_none_without_them(tmp_path: Path) -> None:
+    assert further_methods(table.load_results(make_results(tmp_path))) == ""
+
+
+def test_it_counts_what_the_table_tests(tmp_path: Path) -> None:
+    frame = table.load_results(make_results(tmp_path, methods=(*PAPER_ROWS, "newer", "newest")))
+    text = further_methods(frame)
+    for method, title in (("newer", "Newer"), ("newest", "Newest")):
+        counts = []
+        for against in ("reference", "best baseline", "best row"):
+            signs = [
+                each.sign
+                for each in frame.comparisons
+                if (each.line.row.method, each.against, each.line.protocol) == (method, against, "table")
+            ]
+            assert len(signs) == 3  # metrics of Coat
+            counts.append(f"{signs.count(1)} / {signs.count(-1)} of 3")
+        line = next(line for line in text.splitlines() if line.startswith(f"| {title} "))
+        assert [cell.strip() for cell in line.strip("|").split("|")] == [title, *counts]
+    assert "Better than MF in every comparison: Newer." in text
+    assert "Better than the best row in every comparison: " in text
