@@ -21,6 +21,7 @@ Shapes: G members, B pairs.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -48,6 +49,16 @@ class Scored:
     click: Tensor
     conversion: Tensor
     imputed: Tensor
+
+    @cached_property
+    def propensity(self) -> Tensor:
+        """ô, (G, B)."""
+        return torch.sigmoid(self.click)
+
+    @cached_property
+    def imputed_label(self) -> Tensor:
+        """r̃, (G, B)."""
+        return torch.sigmoid(self.imputed)
 
 
 @dataclass(kw_only=True)
@@ -119,35 +130,29 @@ class EntireSpace(Method):
         ).mean(-1)
 
     def joint_loss(self, everywhere: Scored) -> Tensor:
-        """joint(D), (G,), on the log scale: 1 − σ(a) σ(b) = σ(a) σ(b) (e⁻ᵃ + e⁻ᵇ + e⁻ᵃ⁻ᵇ)."""
-        a, b, batch = everywhere.click, everywhere.conversion, everywhere.batch
-        log_p = functional.logsigmoid(a) + functional.logsigmoid(b)
-        log_odds_against = torch.logaddexp(torch.logaddexp(-a, -b), -a - b)
-        return -(log_p + (1 - batch.observed * batch.labels) * log_odds_against).mean(-1)
+        """joint(D), (G,), by logits a, b: 1 − σ(a) σ(b) = (1 + eᵃ + eᵇ) / ((1 + eᵃ) (1 + eᵇ))."""
+        a, b, both = everywhere.click, everywhere.conversion, everywhere.batch.labels  # o · r
+        of_a, of_b = (functional.softplus(each, threshold=50) for each in (a, b))  # log(1 + eᵃ)
+        error = of_a + of_b - both * (a + b) - (1 - both) * torch.logaddexp(of_a, b)
+        return error.mean(-1)
 
     def weights(self, observed: Scored) -> Tensor:
         """w, (G, B); no gradient flows through it."""
-        return in_batch(1 / torch.sigmoid(observed.click.detach()), self.config.clip)
+        return in_batch(1 / observed.propensity.detach(), self.config.clip)
 
     def weighted_loss(self, observed: Scored) -> Tensor:
         """weighted(O), (G,)."""
         error = self.pointwise(observed.conversion, observed.batch.labels)
         return (self.weights(observed) * error).mean(-1)
 
-    def corrected_loss(self, observed: Scored, everywhere: Scored) -> Tensor:
-        """corrected(O, D), (G,)."""
-        imputed = [torch.sigmoid(each.imputed).detach() for each in (observed, everywhere)]
-        error = self.pointwise(observed.conversion, observed.batch.labels)
-        imputed_error = self.pointwise(observed.conversion, imputed[0])
-        direct = self.pointwise(everywhere.conversion, imputed[1])
-        return direct.mean(-1) + (self.weights(observed) * (error - imputed_error)).mean(-1)
-
-    def missed_loss(self, observed: Scored) -> Tensor:
-        """missed(O), (G,)."""
-        conversion = observed.conversion.detach()
-        error = self.pointwise(conversion, observed.batch.labels)
-        missed = error - self.pointwise(conversion, torch.sigmoid(observed.imputed))
-        return (self.weights(observed) * missed.square()).mean(-1)
+    def imputed_losses(self, observed: Scored, everywhere: Scored) -> tuple[Tensor, Tensor]:
+        """corrected(O, D) and missed(O), (G,) each; of cross-entropies e − ê = (r̃ − r) times r̂'s logit."""
+        weights = self.weights(observed)
+        off = observed.imputed_label - observed.batch.labels
+        direct = self.pointwise(everywhere.conversion, everywhere.imputed_label.detach())
+        correction = (weights * off.detach() * observed.conversion).mean(-1)
+        missed = (weights * (off * observed.conversion.detach()).square()).mean(-1)
+        return direct.mean(-1) + correction, missed
 
     def imbalance(self, observed: Scored, everywhere: Scored, through_prediction: bool) -> Tensor:
         """imbalance(O, D), (G,): 0 on average where ô is the propensity; a gradient flows through ô.
@@ -155,14 +160,14 @@ class EntireSpace(Method):
         Args:
             through_prediction: a gradient flows through r̂, too.
         """
-        clip = self.config.column("clip")
-        weight = torch.minimum(self.data.density / torch.sigmoid(observed.click), clip)
-        rest = torch.minimum(1 / torch.sigmoid(-everywhere.click), clip)
-        of_observed, of_all = (torch.sigmoid(each.conversion) for each in (observed, everywhere))
+        density, clip = self.data.density, self.config.column("clip")
+        weight = density / torch.maximum(observed.propensity, density / clip)
+        rest = (1 - everywhere.batch.observed) / torch.maximum(1 - everywhere.propensity, 1 / clip)
+        logits = [each.conversion for each in (observed, everywhere)]
         if not through_prediction:
-            of_observed, of_all = of_observed.detach(), of_all.detach()
-        unobserved = 1 - everywhere.batch.observed
-        return (weight * of_observed).mean(-1) - (unobserved * rest * of_all).mean(-1)
+            logits = [each.detach() for each in logits]
+        of_observed, of_all = map(torch.sigmoid, logits)
+        return (weight * of_observed).mean(-1) - (rest * of_all).mean(-1)
 
     def weight_numbers(self) -> dict[str, Tensor]:
         """See `weight_diagnostics`."""

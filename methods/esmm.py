@@ -21,8 +21,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from bench.engine.part import minimise
+from bench.engine.sampling import Draw
 from methods import register
-from methods.base import at_least
+from methods.base import at_least, total
 from methods.entire_space import EntireSpace, EntireSpaceConfig, Scored
 
 
@@ -40,6 +42,11 @@ class ESMM(EntireSpace):
         """Fields of ESMM."""
 
         ctr_weight: float = field(default=1.0, metadata=at_least(0))  # α
+
+    def step(self, draw: Draw) -> None:
+        """One step of both towers; no term is of O."""
+        everywhere = self.scored_batch(draw.everywhere())
+        minimise(tuple(self.parts.values()), total(self.losses(everywhere, everywhere)))
 
     def losses(self, observed: Scored, everywhere: Scored) -> dict[str, Tensor]:
         """The loss's terms by name, (G,) each."""

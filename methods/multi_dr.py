@@ -47,9 +47,9 @@ class MultiDR(MultiIPS):
 
     def losses(self, observed: Scored, everywhere: Scored) -> dict[str, Tensor]:
         """The loss's terms by name, (G,) each."""
-        weight = self.config.cvr_weight
+        corrected, missed = self.imputed_losses(observed, everywhere)
         return {
             "ctr": self.click_loss(everywhere),
-            "cvr": weight * self.corrected_loss(observed, everywhere),
-            "imputation": weight * self.missed_loss(observed),
+            "cvr": self.config.cvr_weight * corrected,
+            "imputation": self.config.cvr_weight * missed,
         }
