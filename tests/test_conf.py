@@ -54,6 +54,7 @@ ROWS = (
     *("ltd", "ltd_ips", "res_ips", "res_dr", "autodebias", "ultd_jl", "ultd_tp"),
     *("bal_ips", "bal_dr", "invpref"),
     *("mrdr", "dr_bias", "dr_mse", "cvib", "esmm", "multi_ips", "multi_dr", "escm2_ips", "ips_v2", "dr_v2"),
+    *("stable_dr", "tdr", "tdr_jl", "dt_ips", "dt_dr", "rd_ips", "rd_dr", "brd_dr"),
 )
 # What the papers and the authors' code use or try.
 RES = {"beta": {0.1, 0.01, 0.001}, "gamma": {0.1, 0.001, 0.00001}}
@@ -74,6 +75,10 @@ PUBLISHED = {
     **{"bal_ips": BAL, "bal_dr": BAL, "invpref": INVPREF},
     **{"res_ips": RES, "res_dr": RES, "ultd_jl": ULTD, "ultd_tp": ULTD},
     **{"cvib": CVIB, "ips_v2": IPS_V2, "dr_v2": DR_V2, "dr_mse": {"bias_share": {0.25, 0.5}}},
+    "stable_dr": {"balance_weight": {100, 1000}},
+    "dt_ips": {"propensity_weight": {0.5}, "propensity_weight_decay": {1e-2, 1e-3, 1e-4}},
+    "dt_dr": {"propensity_weight_decay": {1e-2, 1e-3}, "imputation_weight_decay": {0.1, 0.01, 1e-4}},
+    **{"rd_ips": {"gamma": {25, 10}}, "rd_dr": {"gamma": {3, 10}}, "brd_dr": {"gamma": {2.5, 10}}},
 }
 
 

@@ -42,6 +42,13 @@ TERMS: dict[str, dict[str, tuple[str, set[str]]]] = {
     "res_dr": {**RESIDUAL, "imputation_losses": ("imputation", {"nominal", "shared", "penalty"})},
     "ultd_jl": ULTD,
     "ultd_tp": ULTD,
+    "stable_dr": {"propensity_losses": ("propensity", {"nominal", "balance"})},
+    "tdr": {"losses": ("prediction", DOUBLY_ROBUST | {"targeting"})},
+    "tdr_jl": {"losses": ("prediction", DOUBLY_ROBUST | {"targeting"})},
+    "dt_ips": {"losses": ("prediction", {"weighted", "propensity", "disentangle"})},
+    "dt_dr": {"losses": ("prediction", DOUBLY_ROBUST | {"imputation", "propensity", "disentangle"})},
+    "rd_dr": {"losses": ("prediction", DOUBLY_ROBUST)},
+    "brd_dr": {"losses": ("prediction", DOUBLY_ROBUST)},
 }
 FIELDS: dict[str, dict[str, Any]] = {
     "ultd_jl": {"unbiased_weight": 0.3, "missing_weight": 0.2},
