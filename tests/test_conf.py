@@ -15,7 +15,7 @@ from bench.config import DatasetConfig
 from bench.files import CONF
 
 TEXT = (CONF / "README.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^python -m bench (.*)$", TEXT, re.MULTILINE)
+COMMANDS = re.findall(r"`python -m bench ([^`]+)`", TEXT)
 
 
 def test_every_group_is_on_it() -> None:
