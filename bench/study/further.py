@@ -12,7 +12,7 @@ from bench.table.frame import Frame
 
 _TEXT = """## Further methods
 
-Methods of the field that are not the paper's, with the budget of tuning that the paper's rows have. Each
+Methods of the field that are not the paper's; over how many points each was tuned stands in the table. Each
 cell: comparisons with a significant difference for the better / for the worse, of all comparisons (data sets
 by metrics, first protocol); the table's test, Holm's correction over the further methods of a column. The
 best row is the best of all rows of the paper, its own method among them, chosen as the best baseline is.

@@ -216,8 +216,8 @@ def reading(
         items.append("X: no number; the footnote says why.")
     if "further" in families:
         items.append(
-            "Further methods: not the paper's, with the suite's own budget of tuning; neither bold nor "
-            "underlined, corrected as a family of their own."
+            "Further methods: of the field, not of the paper; neither bold nor underlined, corrected as a "
+            "family of their own."
         )
     if "guest" in families:
         items.append(
