@@ -28,13 +28,15 @@ from bench.errors import BenchError, nearest
 from bench.records.metric import METRICS
 from bench.report.charts import Block, CurveBlock, chart_blocks, curve_blocks, sensitivities
 from bench.report.details import CRITERION_TITLES, CellDetails, read_cells
+from bench.report.forest import levels
 from bench.report.traces import STATISTICS
 from bench.table import layout, load_results
-from bench.table.comparisons import SeedComparison
+from bench.table.comparisons import SeedComparison, seed_differences
 from bench.table.frame import Frame
 from bench.table.layout import Group
 from bench.table.lines import ALPHA, TOLERANCE
 from bench.table.manifest import OWN_FOLDER, PUBLISHED_FOLDER
+from bench.table.statistics import wilcoxon_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -111,7 +113,10 @@ def deltas(frame: Frame, groups: Sequence[Group]) -> Figure:
 
 
 def forest(frame: Frame, compared: Sequence[SeedComparison]) -> Figure:
-    """Median paired differences with their bootstrap intervals, a panel for each metric and base."""
+    """Median paired differences with the intervals of their test, a panel for each metric and base.
+
+    Thick and thin as on the page (`bench.report.forest`): without and with Holm's correction.
+    """
     panels: dict[tuple[str, str], list[SeedComparison]] = {}
     for each in compared:
         panels.setdefault((each.against, each.line.metric), []).append(each)
@@ -130,7 +135,10 @@ def forest(frame: Frame, compared: Sequence[SeedComparison]) -> Figure:
         first = entries[0]
         # A control far away would press the rows of the paper together: it is an arrow at the edge.
         near = [each for each in entries if not each.line.row.control] or entries
-        reach = 1.1 * max(max(abs(each.low), abs(each.high)) for each in near) or 1e-3
+        plain = {each.line.row.method: wilcoxon_interval(seed_differences(each), ALPHA) for each in entries}
+        ends = [abs(end) for each in near for end in plain[each.line.row.method] if math.isfinite(end)]
+        reach = 1.25 * max([*ends, *(abs(each.median) for each in near)]) or 1e-3
+        held = levels(entries)
         for each in entries:
             y = methods.index(each.line.row.title)
             if abs(each.median) > reach:
@@ -142,7 +150,11 @@ def forest(frame: Frame, compared: Sequence[SeedComparison]) -> Figure:
                 )
                 continue
             sure = each.p_holm < ALPHA
-            axis.plot([each.low, each.high], [y, y], color="black", linewidth=1)
+            method = each.line.row.method
+            corrected = wilcoxon_interval(seed_differences(each), held[method])
+            for bounds, width in ((corrected, 0.8), (plain[method], 2.4)):
+                drawn = [min(reach, max(-reach, end)) for end in bounds]
+                axis.plot(drawn, [y, y], color="black", linewidth=width, solid_capstyle="butt")
             axis.plot(
                 each.median, y, "o", markersize=5, color=BLUE if sure else "black",
                 markerfacecolor=BLUE if sure else "white",
@@ -151,11 +163,14 @@ def forest(frame: Frame, compared: Sequence[SeedComparison]) -> Figure:
         axis.set_ylim(len(methods) - 0.5, -0.5)
         axis.set_yticks(range(len(methods)), methods if place[1] == metrics[0] else [""] * len(methods))
         heading = layout.heading(place[1], first.line.dataset.k)
+        better = "higher" if METRICS[place[1]].more_is_better else "lower"
         axis.set_title(f"{heading} minus {first.base.row.title}", fontsize=9)
+        axis.set_xlabel(f"difference of {heading}, {better} is better", fontsize=7)
+        axis.tick_params(axis="x", labelsize=7)
         axis.set_xlim(-reach, reach)
     figure.suptitle(
-        f"{compared[0].line.dataset.title}: median paired difference, 95 % interval. "
-        f"Filled: p < {ALPHA:g} after Holm's correction",
+        f"{compared[0].line.dataset.title}: median paired difference; thick: 95 % interval, thin: after "
+        f"Holm's correction. Filled: p < {ALPHA:g} after it. Arrow: beyond the axis",
         fontsize=10,
     )
     return figure
@@ -173,6 +188,8 @@ def curves(frame: Frame, drawn: CurveBlock) -> Figure:
             axis.axhline(drawn.reference, color=ORANGE, linestyle="--", linewidth=1)
         axis.set_title(f"{cell.line.row.title} {drawn.kept[cell.digest]:.3f}", fontsize=9)
         axis.set_ylim(drawn.low, drawn.high)
+        axis.set_xlabel("steps", fontsize=7)
+        axis.set_ylabel("validation AUC", fontsize=7)
     figure.suptitle(
         f"{drawn.block.title}: validation AUC of each seed by step; dots and number: what was kept; "
         f"dashed: the same of {frame.title(frame.manifest.reference)}",
