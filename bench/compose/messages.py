@@ -32,11 +32,15 @@ def explain(error: BaseException) -> str:
     for each in chain:
         if isinstance(each, ConfigKeyError | ConfigAttributeError) and each.key is not None:
             full = str(each.full_key or each.key)
-            if full.startswith("method.grid."):
-                return f"There is no field '{full}': write {full.removeprefix('method.')}=[...] instead."
+            holder, _, field = full.rpartition(".")
+            if holder.endswith("grid"):
+                return _no_list(holder, field)
             known = [name for name in _siblings(each) if name not in ("hydra", "schema", "name")]
             if known:
                 return f"There is no field '{full}'{_whose(each)}: {nearest(str(each.key), known)}"
+    twice = re.search(r"Multiple values for schema/(\w+)@", str(error))
+    if twice:
+        return f"{twice[1]} is given twice or as a list: choose one, or give several as -m {twice[1]}=A,B."
     group = re.search(r"(?:In '[^']*': )?Could not find '([^']+)/([^'/]*)'", str(error))
     if group:
         known = re.findall(r"^\t(\S+)$", str(error), re.MULTILINE)
@@ -53,6 +57,16 @@ def explain(error: BaseException) -> str:
     return _first(error)
 
 
+def _no_list(holder: str, field: str) -> str:
+    """Of a mapping from fields to lists, which takes no new field by an ordinary override."""
+    if holder == "method.grid":
+        return f"There is no field '{holder}.{field}': write grid.{field}=[...] instead."
+    return (
+        f"{holder} has no list for '{field}': add one by +{holder}.{field}=[...], or write "
+        f"grid.{field}=[...], which stands above all lists."
+    )
+
+
 # What OmegaConf says about a value → what is to be done. Its own words name classes of its own.
 DEMANDS = (
     (r"Value '(.*)' of type '\w+' could not be converted to Float", r"must be a number, but it is '\1'"),
@@ -63,8 +77,11 @@ DEMANDS = (
     (r"Value '(.*)' is not a valid bool.*", r"must be true or false, but it is '\1'"),
     (r"field '.*' is not Optional", "needs a value, but it is null"),
     (r"Incompatible value 'None' for field of type .*", "needs a value, but it is null"),
+    (r"Invalid type assigned: NoneType is not a subclass of .*", "needs a value, but it is null"),
+    (r"Key .* \(\w+\) is incompatible with \(str\)", "is no field's name"),
     (
-        r"Invalid value assigned: \w+ is not a ListConfig.*|Cannot merge DictConfig with ListConfig",
+        r"Value .* is incompatible with type hint 'typing\.List.*"
+        r"|Invalid value assigned: \w+ is not a ListConfig.*|Cannot merge DictConfig with ListConfig",
         "must be a list, such as [0.01,0.05]",
     ),
     (

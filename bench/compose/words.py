@@ -12,6 +12,7 @@ from hydra.errors import HydraException
 from bench.compose.groups import GROUPS, options
 from bench.compose.paths import readable
 from bench.errors import BenchError, nearest
+from bench.files import CONF
 
 _MULTIRUN = ("-m", "--multirun")
 # Hydra's options, and those of them that take the next word as their value.
@@ -29,9 +30,9 @@ _WITH_VALUE = {
 def hydra_words(words: Sequence[str]) -> list[str]:
     """The words of a command line as Hydra is to get them, after a check of each by itself.
 
-    `-m` may stand anywhere; `grid.FIELD=[...]` adds a list for any field, which Hydra spells
-    `++grid.FIELD=[...]`; `save=scores,model` is the list `save=[scores,model]`, never a sweep; and paths are
-    taken as they stand (`bench.compose.paths`).
+    `-m` may stand anywhere; `grid.FIELD=[...]` and `grid={FIELD:[...]}` add a list for any field, which Hydra
+    spells with `++`; `save=scores,model` is the list `save=[scores,model]`, never a sweep; paths are taken
+    as they stand (`bench.compose.paths`).
 
     Raises:
         BenchError: a word is no override, or cannot be meant.
@@ -46,12 +47,13 @@ def hydra_words(words: Sequence[str]) -> list[str]:
                 raise BenchError(f"There is no option {word}: overrides have no dashes, such as seeds=20.")
         elif before not in _WITH_VALUE:
             _check_word(word, multirun, own_folder)
-    return [*flags, *(f"++{word}" if word.startswith("grid.") else word for word in rest)]
+    return [*flags, *(f"++{word}" if word.startswith(("grid.", "grid={")) else word for word in rest)]
 
 
 def _as_list(word: str) -> str:
     name, _, value = word.partition("=")
-    return f"{name}=[{value}]" if name == "save" and not value.startswith("[") else word
+    plain = name == "save" and value != "null" and not value.startswith("[")
+    return f"{name}=[{value}]" if plain else word
 
 
 def told_apart(words: Sequence[str], overrides: Sequence[str]) -> list[str]:
@@ -97,6 +99,11 @@ def parsed(word: str) -> Override:
     return override
 
 
+def _is_group(key: str) -> bool:
+    """Whether Hydra looks a value up among files. It has groups of its own, and those of the types."""
+    return key.split("/")[0] in ("hydra", "schema") or (CONF / key).is_dir()
+
+
 def _check_word(word: str, multirun: bool, own_folder: bool) -> None:
     override = parsed(word)
     key, value = override.key_or_group, override.value()
@@ -107,8 +114,13 @@ def _check_word(word: str, multirun: bool, own_folder: bool) -> None:
     group, _, name = key.partition(".")
     if group in GROUPS and name == "name":
         raise BenchError(f"{key} is not to be set: choose another {group} by {group}={value}.")
-    if key in GROUPS and value is None:
-        raise BenchError(f"{key} is null: choose one of {', '.join(options(key))}.")
+    plain = value is None or isinstance(value, bool | int | float)
+    if plain and not override.is_delete() and _is_group(key):
+        known = options(key) if (CONF / key).is_dir() else []
+        known = known or ["one of its files, or leave it out"]
+        if value is None:
+            raise BenchError(f"{key} is null: choose {'one of ' * (len(known) > 1)}{', '.join(known)}.")
+        raise BenchError(f"There is no {key} '{value}': the choices are {', '.join(known)}.")
     if key in GROUPS and override.is_discrete_sweep() and not isinstance(value, Glob) and not own_folder:
         # Hydra would find it out when the jobs before are done.
         for each in override.sweep_string_iterator():

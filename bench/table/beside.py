@@ -17,7 +17,7 @@ from bench.records.record import Record
 from bench.table.csv_files import SEEDS_FILE, TABLE_FILE, SeedEntry, TableEntry
 from bench.table.layout import signed
 from bench.table.lines import ValuesBySeed
-from bench.table.manifest import PUBLISHED_FOLDER
+from bench.table.manifest import PUBLISHED_FOLDER, TableManifest
 from bench.table.statistics import wilcoxon
 
 _PUBLISHED = CHECKOUT / "results" / PUBLISHED_FOLDER
@@ -27,10 +27,14 @@ _Key = tuple[str, str, str, str, str]  # protocol, data set, method, metric, con
 
 @dataclass(frozen=True)
 class _Known:
-    """What is published: the table's lines, and the values of the rows that others are tested against."""
+    """What is published: the table's lines, and the values of the rows that others are tested against.
+
+    titles: method → as the table writes it.
+    """
 
     entries: dict[_Key, TableEntry]
     values: dict[_Key, ValuesBySeed]
+    titles: dict[str, str]
 
 
 def beside(record: Record, published: Path = _PUBLISHED) -> list[str]:
@@ -54,7 +58,7 @@ def beside(record: Record, published: Path = _PUBLISHED) -> list[str]:
     if not any(len(row) > 2 for row in rows):
         return []
     reference = next((each.reference for each in known.entries.values() if each.reference), "")
-    heads = ["", "here", "published", "paper", f"minus {reference}"]
+    heads = ["", "here", "published", "paper", f"minus {known.titles.get(reference, reference)}"]
     lines = tabulate(rows, heads, "plain", disable_numparse=True).splitlines()
     protocol, dataset, method = record.cell
     if not same and (CONF / "tuned" / protocol / dataset / f"{method}.yaml").is_file():
@@ -109,6 +113,7 @@ def _known(folder: Path) -> _Known:
         for value in SEEDS_FILE.read(folder):
             for key in _keys(value) if value.method in references else ():
                 values.setdefault(key, {})[value.seed] = value.value
+        rows = TableManifest.read(folder).rows if entries else []
     except BenchError:
-        return _Known({}, {})
-    return _Known(entries, values)
+        return _Known({}, {}, {})
+    return _Known(entries, values, {row.method: row.title for row in rows})

@@ -54,7 +54,7 @@ def record(method: str, shift: float = 0.0, /, **changes: object) -> Record:
 
 def test_the_published_cell_is_equal_to_itself() -> None:
     head, *rows = beside(record("ips"))
-    assert head.split() == ["here", "published", "paper", "minus", "mf"]
+    assert head.split() == ["here", "published", "paper", "minus", "MF"]
     assert len(rows) == 3  # the cell itself needs no command
     for row in rows:
         here, published = row.split()[1:4], row.split()[4:7]
