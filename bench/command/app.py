@@ -24,6 +24,7 @@ from bench.command.progress import Bar, Overview, summary
 from bench.config import Config
 from bench.errors import BenchError, NotApplicable, Sliced
 from bench.records.record import Record
+from bench.records.trials import trial_name
 
 Beside = Callable[[Record], Sequence[str]]
 
@@ -83,7 +84,7 @@ class App:
                 sweeper = str(job.runtime.choices.get("hydra/sweeper") or "basic")
                 if self._many and sweeper != "basic":
                     # Its budget is its own: the record says whose trial it was.
-                    plain.sweep.name += f", a trial of {sweeper}"
+                    plain.sweep.name = trial_name(plain.sweep.name, sweeper)
                 value = run_one(plain, task, position, self._beside, brief=self._many)
                 if self._home == launchers.PROCESS:
                     self._whole.tell(self._n_cells)

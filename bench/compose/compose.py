@@ -135,8 +135,9 @@ def _fix(config: Config, overrides: Sequence[str]) -> None:
             getattr(getattr(config, group), name).clear()  # Hydra would merge nothing into it
     listed = {key.removeprefix("grid.") for key in keys if key.startswith("grid.")}
     for override in given:
-        if override.key_or_group == "grid" and isinstance(override.value(), dict):
-            listed |= {str(name) for name in override.value()}
+        value = override.value()
+        if override.key_or_group == "grid" and isinstance(value, dict):
+            listed |= set(map(str, value))
     lists = [getattr(config.dataset, name) for name in DATASET_LISTS]
     fixed = [key.removeprefix("method.") for key in keys if key.startswith("method.")]
     for field_name in fixed:

@@ -112,7 +112,7 @@ def swept_points(sweeps: Path, line: Line) -> Points:
     Raises:
         BenchError: the sweep's file is not as it was written.
     """
-    if line.cell.points < 2:
+    if line.cell.points < 2 or line.sweeper:  # trials are records, and in no sweep's file
         return Points((), ())
     key = line.protocol, line.dataset.dataset, line.row.method
     file = sweep_file(sweeps, key, line.cell.provenance.get("command", ""))

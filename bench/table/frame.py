@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from bench.records import points, store
 from bench.records.metric import METRICS
 from bench.records.points import CRITERIA
 from bench.records.record import Record, read_record
+from bench.records.trials import Trials, read_trials, trial_name
 from bench.table.comparisons import (
     BEST_BASELINE,
     BEST_ROW,
@@ -324,7 +326,7 @@ class _Sources:
             record = self._record(listed.digest)
             if record is not None:
                 cell = read_cell(record, key, dataset)
-                cell = replace(cell, retuned=self._retuned(record, key, cell, files))
+                cell = self._trials(record, replace(cell, retuned=self._retuned(record, key, cell, files)))
                 return replace(cell, origin=PUBLISHED) if self.republished and cell.origin else cell
             for known in files:
                 if listed.digest in known.cells:
@@ -339,6 +341,20 @@ class _Sources:
     def published_cell(self, key: CellKey) -> CellResult | None:
         """A cell as the published files have it, if they have it."""
         return self.published.cells.get(self.published_cells.get(key, Listed(None)).digest or "")
+
+    def _trials(self, record: Record, cell: CellResult) -> CellResult:
+        """A cell with the trials counted that another sweeper chose its point among."""
+        found = self.trials.get(record.cell)
+        if found is None or cell.missing or not found.chose(record):
+            return cell
+        sweep = trial_name(record.sweep, found.sweeper)
+        points = max(cell.points, found.points)
+        return replace(cell, points=points, provenance={**cell.provenance, "sweep": sweep})
+
+    @cached_property
+    def trials(self) -> dict[CellKey, Trials]:
+        """Of the store."""
+        return {} if self.runs is None else read_trials(self.runs)
 
     def _retuned(
         self, record: Record, key: CellKey, cell: CellResult, files: Sequence[Published]

@@ -23,7 +23,7 @@ _TEX = {
     **{"_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "`": "'"},
     **{"²": r"\textsuperscript{2}", "∪": r"$\cup$", "≥": r"$\ge$", "≤": r"$\le$", "±": r"$\pm$"},
     **{"†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "✓": r"$\checkmark$", "−": r"$-$", "×": r"$\times$"},
-    **{"–": "--", "α": r"$\alpha$", "κ": r"$\kappa$", "τ": r"$\tau$", "√": r"$\surd$"},
+    **{"§": r"$^{\S}$", "–": "--", "α": r"$\alpha$", "κ": r"$\kappa$", "τ": r"$\tau$", "√": r"$\surd$"},
     **{"<": r"$<$", ">": r"$>$", "|": r"$|$"},
 }
 _PRINTED = "beside it the paper's number, with ✓ where our mean is"

@@ -25,6 +25,7 @@ DO_NOT_EDIT = "Made from the records by `python -m bench.table`; do not edit."
 
 
 TEMPLATES = Path(__file__).with_name("templates")
+UNEQUAL = "§"  # behind the numbers of a row whose budget of tuning is its own
 # Family → heading under its rule.
 BLOCKS = {"paper": "", "further": "Further methods", "control": "Controls", "guest": "Own rows"}
 
@@ -37,7 +38,7 @@ class Marks:
     """How a number is set. best: of the column's best two. base: the best baseline.
 
     differs: from the reference. differs_best: from the best baseline. holds, holds_best: that difference
-    survives the spread of the tuning.
+    survives the spread of the tuning. unequal: chosen with another budget than a plan's.
     """
 
     best: bool = False
@@ -46,11 +47,13 @@ class Marks:
     differs_best: bool = False
     holds: bool = False
     holds_best: bool = False
+    unequal: bool = False
 
     @property
     def signs(self) -> str:
         """The signs behind the number."""
-        return "†" * (self.differs + self.holds) + "‡" * (self.differs_best + self.holds_best)
+        tests = "†" * (self.differs + self.holds) + "‡" * (self.differs_best + self.holds_best)
+        return tests + UNEQUAL * self.unequal
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,7 @@ def column_groups(frame: Frame, protocol: str) -> list[Group]:
                     differs_best=(BEST_BASELINE, id(line)) in significant,
                     holds=(REFERENCE, id(line)) in surviving,
                     holds_best=(BEST_BASELINE, id(line)) in surviving,
+                    unequal=bool(line.sweeper),
                 )
         tuning = frame.tuning.get((protocol, dataset.dataset), "")
         made.append(Group(protocol, dataset, cell, metrics, lines, marks, reasons, tuning))
@@ -190,7 +194,7 @@ def reading(
     base = f"Underlined: the best baseline, {chosen_by(frame)}. " if any(mark.base for mark in marks) else ""
     if best or base:
         items.append(f"{best}{base}Controls aside.")
-    signs = {sign for mark in marks for sign in mark.signs}
+    signs = {sign for mark in marks for sign in mark.signs} - {UNEQUAL}
     if signs:
         smallest = ", ".join(f"{smallest_p(n):.3g} for n = {n}" for n in seed_numbers(lines))
         differs = f"†: differs from {frame.title(frame.manifest.reference)}" if "†" in signs else ""
@@ -212,6 +216,7 @@ def reading(
     items.append("A: the unbiased ratings of training, and what a row knows of them.")
     if points:
         items.append("Points: hyper-parameter points tried.")
+    items += unequal_budgets(lines)
     if any(line.missing for line in lines):
         items.append("X: no number; the footnote says why.")
     if "further" in families:
@@ -233,6 +238,22 @@ def reading(
             "difference from the published number is no failure there."
         )
     return items
+
+
+def unequal_budgets(lines: Sequence[Line]) -> list[str]:
+    """A sentence about the rows that another sweeper than a plan's chose, if there are any."""
+    chosen = [line for line in lines if line.sweeper]
+    if not chosen:
+        return []
+    points: dict[str, set[int]] = {}
+    for line in chosen:
+        points.setdefault(f"{line.row.title} on {line.dataset.title}", set()).add(line.cell.points)
+    tried = ", ".join(f"{cell} {'/'.join(map(str, sorted(numbers)))}" for cell, numbers in points.items())
+    sweepers = " and ".join(sorted({line.sweeper for line in chosen}))
+    return [
+        f"{UNEQUAL}: chosen among the trials of {sweepers} (points: {tried}), not by the plan of the other "
+        "rows: a budget of its own, so that the comparison is not an equal one."
+    ]
 
 
 def in_tolerance(lines: Sequence[Line]) -> str:

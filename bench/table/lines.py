@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bench.records.metric import METRICS, Metric
+from bench.records.trials import sweeper_of
 from bench.table.manifest import Dataset, Row
 from bench.table.retuning import Retuned
 
@@ -64,6 +65,11 @@ class Line:
     reference: str = ""
     p_value: float | None = None
     p_holm: float | None = None
+
+    @property
+    def sweeper(self) -> str:
+        """The sweeper among whose trials its point was chosen; "" where a plan of the suite's chose it."""
+        return sweeper_of(self.cell.provenance.get("sweep", ""))
 
     @property
     def values(self) -> ValuesBySeed:

@@ -82,6 +82,7 @@ def text(frame: Frame, width: int) -> str:
 def _legend(frame: Frame) -> str:
     notes = [f"{SOURCES[HERE]}: trained in this checkout", f"{SOURCES[PUBLISHED]}: as the suite publishes it"]
     notes.append(f"{SOURCES[_PAPER]}: as the paper prints it, where it can be compared")
+    notes += layout.unequal_budgets(frame.lines)
     differing = [repeated for repeated in frame.both if not repeated.agrees]
     if any(not repeated.earlier_code for repeated in differing):
         notes.append(f"{DIFFERS}: differs from the published number by more than noise")
@@ -164,9 +165,10 @@ def _number(line: Line, source: str, repeated: Repeated | None) -> str:
         return f"{repeated.mean:.3f}"
     if line.mean is None or line.cell.origin != source:
         return ABSENT
+    text = f"{line.mean:.3f}" + layout.UNEQUAL * bool(line.sweeper)
     if repeated is None or repeated.agrees:
-        return f"{line.mean:.3f}"
-    return f"{line.mean:.3f}{DIFFERS_EARLIER if repeated.earlier_code else DIFFERS}"
+        return text
+    return f"{text}{DIFFERS_EARLIER if repeated.earlier_code else DIFFERS}"
 
 
 def _packed(groups: Iterable[Sequence[_Column]], width: int) -> Iterator[list[_Column]]:

@@ -16,9 +16,11 @@ import pytest
 from bench import table
 from bench.errors import BenchError
 from bench.records import store
+from bench.records.trials import trial_name
 from bench.table.frame import Frame, Repeated
 from bench.table.lines import CellResult, Line
 from bench.table.manifest import FILE, Dataset, Row, TableManifest
+from bench.table.terminal import text as in_terminal
 from tests.bench.small_results import ROWS, SEEDS, make_record, make_results
 
 PAPER_ROWS = tuple(row[0] for row in ROWS)
@@ -95,6 +97,37 @@ def test_two_rows_of_ones_own_are_corrected_together(tmp_path: Path) -> None:
     ]
     corrected = {row["method"]: float(row["p_holm"]) / float(row["p_value"]) for row in tests}
     assert corrected == {"dr": 1.0, "ips": 2.0, "mine": 2.0, "item_mean": 1.0}
+
+
+def test_a_row_that_another_sweeper_chose_is_marked_and_its_trials_are_counted(tmp_path: Path) -> None:
+    """By its record or by one of the same configuration, and from the CSV files when the store is gone."""
+    trial = {"sweep": trial_name("default", "optuna"), "points": 1, "tried": [], "plan": []}
+
+    def change(cell: dict[str, str], record: dict[str, Any]) -> None:
+        if cell["method"] == "mine":  # of protocol text the run that follows, with more seeds
+            record.update(trial if cell["protocol"] == "table" else {**trial, "sweep": "default"})
+
+    results = make_results(tmp_path, change, methods=WITH_MINE)
+    for protocol, rates in (("table", (0.02, 0.03)), ("text", (0.01,))):
+        for rate in rates:
+            record = make_record(protocol, "coat", "mine") | trial
+            record["method"]["learning_rate"] = rate
+            store.write(results / "runs", f"{len(protocol)}{rate:.6f}".replace(".", "0" * 16), record, {})
+    made = table.build(results)
+    table_section, *_, text_section = (
+        part for part in made["table1.md"].split("### ") if part.startswith("Coat")
+    )
+    assert "| Mine | yes | 3 | 0.810†‡§" in table_section
+    assert "| Mine | yes | 1 | 0.810†‡§" in text_section
+    assert "- §: chosen among the trials of optuna (points: Mine on Coat 1/3), not by" in made["table1.md"]
+    assert all("§" not in line or "Mine" in line for line in made["table1.md"].splitlines())
+    assert "S}" in made["table1.tex"] and "chosen among the trials" in made["table1.html"]
+    shown = in_terminal(table.load_frame(results / "table1", results / "runs"), 120)
+    assert "0.810§" in shown and "§: chosen among" in shown
+    for name, text in made.items():
+        (results / "table1" / name).write_text(text, encoding="utf-8")
+    shutil.rmtree(results / "runs")
+    assert "0.810†‡§" in table.build(results)["table1.md"]
 
 
 # --- Beside the published table -----------------------------------------------------------------------
