@@ -77,6 +77,26 @@ def write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) 
     return write_text(file, csv_text(header, rows))
 
 
+def read_text(file: Path) -> str:
+    """The text of a file (UTF-8, with or without a byte-order mark; ".gz": compressed), its line ends kept.
+
+    Raises:
+        BenchError: it cannot be read, or is no such text.
+    """
+    try:
+        content = file.read_bytes()
+        if file.suffix == ".gz":
+            content = gzip.decompress(content)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise BenchError(f"{file} is damaged: it cannot be unpacked.") from error
+    except OSError as error:
+        raise BenchError(f"{file} cannot be read: {error.strerror or error}.") from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BenchError(f"{file} is not UTF-8 text (byte {error.start}), so save it as UTF-8.") from error
+
+
 def read_csv(file: Path, columns: Iterable[str] = (), writer: str = "") -> list[dict[str, str]]:
     """The rows of a CSV file (".gz": compressed), column → text.
 
@@ -90,15 +110,13 @@ def read_csv(file: Path, columns: Iterable[str] = (), writer: str = "") -> list[
     """
     as_written = f" as `{writer}` writes it" if writer else ""
     try:
-        opened = gzip.open if file.suffix == ".gz" else open
-        with opened(file, "rt", newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            rows = list(reader)
-            header = reader.fieldnames or []
-    except OSError as error:
-        raise BenchError(f"{file} cannot be read: {error.strerror or error}.") from error
-    except (csv.Error, UnicodeDecodeError, EOFError, zlib.error) as error:
+        reader = csv.DictReader(io.StringIO(read_text(file), newline=""), strict=True)
+        rows = list(reader)
+        header = reader.fieldnames or []
+    except csv.Error as error:
         raise BenchError(f"{file} is not a CSV file{as_written} ({error}).") from error
+    if len(header) == 1 and ";" in header[0]:
+        raise BenchError(f"{file} is not{as_written or ' a CSV file'}: it has semicolons in place of commas.")
     missing = [name for name in columns if name not in header]
     if missing:
         raise BenchError(f"{file} is not{as_written or ' complete'}: it has no column '{missing[0]}'.")

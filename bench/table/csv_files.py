@@ -251,12 +251,16 @@ class CsvFile(Generic[_Entry]):
         known = [each for each in columns if not rows or each.name in rows[0]]
         entries = []
         for number, row in enumerate(rows, 2):
-            try:
-                values = {each.name: each.metadata["read"](row[each.name]) for each in known}
-            except ValueError as error:
-                raise BenchError(
-                    f"{file}, line {number}, is not as `{_WRITER}` writes it ({error}); {way_out(folder)}."
-                ) from error
+            values = {}
+            for each in known:
+                text = row[each.name]
+                try:
+                    values[each.name] = each.metadata["read"](text)
+                except ValueError as error:
+                    raise BenchError(
+                        f"{file}, line {number}, is not as `{_WRITER}` writes it ({each.name} is "
+                        f"{text[:40]!r}); {way_out(folder)}."
+                    ) from error
             entries.append(self.kind(**values))
         return entries
 

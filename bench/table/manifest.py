@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from bench.errors import BenchError
-from bench.files import write_text
+from bench.files import read_text, write_text
 
 FILE = "cells.json"
 OWN_FOLDER, PUBLISHED_FOLDER = "table1", "published"  # in the folder of results
@@ -151,16 +151,20 @@ class TableManifest:
         """
         file = folder / FILE
         theirs = folder.name == PUBLISHED_FOLDER
-        try:
-            return cls.from_json(json.loads(file.read_text(encoding="utf-8")))
-        except FileNotFoundError as error:
+        if not file.exists():
             writer = way_out(folder) if theirs else "`make table1` writes it"
-            raise BenchError(f"{file} does not exist; {writer}.") from error
+            raise BenchError(f"{file} does not exist; {writer}.")
+        try:
+            text = read_text(file)
+        except BenchError as error:
+            raise BenchError(f"{str(error).removesuffix('.')}; {way_out(folder)}.") from error
+        try:
+            return cls.from_json(json.loads(text))
         except BenchError as error:
             raise BenchError(f"{file} {error}.") from error
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BenchError(
-                f"{file} is not a list of the table's cells ({error!r}); {way_out(folder)}."
+                f"{file} is not a list of the table's cells ({_fault(error)}); {way_out(folder)}."
             ) from error
 
     def beside(self, published: TableManifest) -> TableManifest:
@@ -183,7 +187,14 @@ def way_out(folder: Path) -> str:
     """What to do where a file of a table's folder is damaged."""
     if folder.name == PUBLISHED_FOLDER:
         return f"`git checkout {folder}` brings the published ones back"
-    return f"remove {folder}, and `make table1` writes it anew"
+    return f"move {folder} out of the way, and `make table1` writes it anew from the records"
+
+
+def _fault(error: Exception) -> str:
+    """What is wrong with a document, without Python's names."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"line {error.lineno} is no JSON"
+    return f"it lacks {error}" if isinstance(error, KeyError) else "a field is of another kind"
 
 
 def _document(entry: Row | Dataset) -> dict[str, Any]:

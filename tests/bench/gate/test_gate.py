@@ -333,7 +333,8 @@ def test_a_wrong_file_is_one_sentence_and_status_2(
     [
         (None, "cannot be read: No such file"),
         (b"", "has no column 'protocol'"),
-        (b"\xff\xfe\x00\x00,\x80", "is not a CSV file"),
+        (b"\xff\xfe\x00\x00,\x80", "is not UTF-8 text (byte 0), so save it as UTF-8."),
+        (",".join(HEADER).replace(",", ";").encode(), "it has semicolons in place of commas."),
         ((",".join(HEADER) + "\n").encode(), "has no lines below its header"),
     ],
 )
