@@ -70,7 +70,7 @@ SEEDS ?= 20
 LAUNCHER ?= joblib
 
 WINNERS = $(RUN) -m bench.tuned --methods '$(METHODS)' --datasets $(DATASETS) --protocols $(PROTOCOL) \
-  --sweep $(SWEEP) $(ARGS)
+  --sweep $(SWEEP) seeds=$(SEEDS) $(ARGS)
 
 sweep: env ## the paper's grids (METHODS= DATASETS= PROTOCOL= SWEEP=), winners to conf/tuned/own, points to results/sweep/own
 	$(RUN) -m bench -m 'method=$(METHODS)' dataset=$(DATASETS) protocol=$(PROTOCOL) sweep=$(SWEEP) seeds=$(SEEDS) \

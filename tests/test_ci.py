@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from typing import Any
 
@@ -68,3 +69,11 @@ def test_its_artefacts_are_what_the_gate_writes() -> None:
     assert str(quick.SCRATCH / quick.SUMMARY) in paths
     assert str(quick.SCRATCH / "table1" / "index.html") in paths
     assert tables.cost_file(quick.SCRATCH / "new.csv").match(str(quick.SCRATCH / "*.csv"))
+
+
+def test_a_sweep_and_its_winners_are_of_the_same_seeds() -> None:
+    """Else the winners of another sweep are written, or none."""
+    words = ["make", "-n", "-o", "env", "sweep", "publish-sweep", "METHODS=mf", "DATASETS=coat", "SEEDS=7"]
+    said = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+    commands = re.findall(r"-m bench(?:\.tuned)? [^;&]*", said.replace("\\\n", " "))
+    assert len(commands) == 3 and all(" seeds=7 " in f"{command} " for command in commands), commands
