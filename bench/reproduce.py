@@ -227,10 +227,12 @@ def _task(plan: TablePlan, key: CellKey) -> Task:
 def _overrides(plan: TablePlan, protocol: str, dataset: str, method: str) -> tuple[str, ...]:
     groups = [f"protocol={protocol}", f"dataset={dataset}", f"method={method}"]
     points = tuned.tuned_names(method, dataset, (protocol, *PROTOCOLS))
-    choice = f"+tuned={points[0]}" if points else f"sweep={_untuned_sweep(dataset)}"
+    choice = [f"+tuned={points[0]}"] if points else [f"sweep={_untuned_sweep(dataset)}"]
+    if not points and any(word.startswith("sweep=") for word in plan.overrides):
+        choice = []  # as the overrides say
     told = any(word.lstrip("+").startswith(("seeds=", "profile=")) for word in plan.overrides)
     seeds = [f"seeds={SEEDS[dataset]}"] if dataset in SEEDS and not told else []
-    return (*groups, choice, *seeds, *plan.overrides)
+    return (*groups, *choice, *seeds, *plan.overrides)
 
 
 @cache
