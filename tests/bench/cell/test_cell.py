@@ -58,7 +58,7 @@ def test_only_cells_that_read_side_features_depend_on_them() -> None:
         assert reading.identity.data == f"{without.checksum} of the features"
         other = replace(without, features=lambda: replace(known, checksum="of others"))
         assert cells.prepare(compose.composed([*TINY, "method=mf", word]), other).digest != reading.digest
-        with pytest.raises(BenchError, match="the data set 'synthetic' has none"):
+        with pytest.raises(BenchError, match="the data set 'synthetic_item_effects' has none"):
             cells.prepare(compose.composed([*TINY, "method=mf", word]), without)
 
 
