@@ -77,7 +77,7 @@ def write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) 
     return write_text(file, csv_text(header, rows))
 
 
-def read_text(file: Path) -> str:
+def text_of(file: Path) -> str:
     """The text of a file (UTF-8, with or without a byte-order mark; ".gz": compressed), its line ends kept.
 
     Raises:
@@ -110,7 +110,7 @@ def read_csv(file: Path, columns: Iterable[str] = (), writer: str = "") -> list[
     """
     as_written = f" as `{writer}` writes it" if writer else ""
     try:
-        reader = csv.DictReader(io.StringIO(read_text(file), newline=""), strict=True)
+        reader = csv.DictReader(io.StringIO(text_of(file), newline=""), strict=True)
         rows = list(reader)
         header = reader.fieldnames or []
     except csv.Error as error:

@@ -106,6 +106,8 @@ def rows(model: Part, pairs: Pairs) -> tuple[Tensor, Tensor]:
 
 def entangled(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> Tensor:
     """(‖A_uᵀ B_u‖² + ‖A_iᵀ B_i‖²) / (n · d²), (G,), of rows of users and of items, (G, n, d) each."""
-    mine, its = torch.cat(a), torch.cat(b)  # users' rows of all members, then items': one product for both
-    squares = (mine.mT @ its).square().mean((-2, -1)) / mine.shape[1]
+    mine, its = torch.cat(a), torch.cat(b)  # users' rows of all members, then items'
+    # Each by a product of its own: a batched one rounds otherwise in another stack.
+    products = torch.stack([one.mT @ other for one, other in zip(mine, its, strict=True)])
+    squares = products.square().mean((-2, -1)) / mine.shape[1]
     return squares.view(2, -1).sum(0)

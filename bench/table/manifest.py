@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from bench.errors import BenchError
-from bench.files import read_text, write_text
+from bench.files import text_of, write_text
 
 FILE = "cells.json"
 OWN_FOLDER, PUBLISHED_FOLDER = "table1", "published"  # in the folder of results
@@ -155,7 +155,7 @@ class TableManifest:
             writer = way_out(folder) if theirs else "`make table1` writes it"
             raise BenchError(f"{file} does not exist; {writer}.")
         try:
-            text = read_text(file)
+            text = text_of(file)
         except BenchError as error:
             raise BenchError(f"{str(error).removesuffix('.')}; {way_out(folder)}.") from error
         try:
