@@ -60,7 +60,11 @@ def _values_of(name: str, kind: type[DatasetConfig]) -> dict[str, Any]:
     if not file.is_file():
         return values_without_file(name, kind)
     values: Any = OmegaConf.to_container(OmegaConf.load(file))
-    return {field: value for field, value in values.items() if field != "defaults"}
+    merged: dict[str, Any] = {}
+    for each in values.pop("defaults"):
+        if isinstance(each, str) and each != "_self_":  # another data set's file, on which this one builds
+            merged |= _values_of(each, kind)
+    return merged | values
 
 
 def values_without_file(name: str, kind: type[DatasetConfig]) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def test_generated_data_have_true_propensities(capsys: pytest.CaptureFixture[str
 def test_what_is_absent_says_how_to_get_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--data-dir", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    assert out.count("absent: ") == 3 and yahoo_r3.REMEDY in out and "csv" not in out.splitlines()
+    assert out.count("absent: ") == 4 and yahoo_r3.REMEDY in out and "csv" not in out.splitlines()
     assert main(["--data-dir", str(tmp_path), "coat"]) == 1
     assert main(["cot"]) == 1
     assert "There is no data set 'cot': did you mean 'coat'?" in capsys.readouterr().err

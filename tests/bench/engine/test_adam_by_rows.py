@@ -188,7 +188,8 @@ def test_every_method_moves_what_its_batches_read_and_nothing_else(key: str) -> 
     moved = 0
     for name, trained in method.parts.items():
         for table in ("users", "items"):
-            if table not in trained.tables or name == "rates":
+            # BRD-DR's benchmarks are never trained: a phase begins by copying its models there.
+            if table not in trained.tables or name == "rates" or name.startswith("benchmark"):
                 continue
             change = (trained.tables[table] != start.parts[name].tables[table]).reshape(2, -1, 1).any(-1)
             if trained.tables[table].ndim == 3:
