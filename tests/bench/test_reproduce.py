@@ -162,6 +162,18 @@ class Row(Method):
 """
 
 
+def test_without_a_word_it_is_the_tables_data_sets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `make table1` calls it: other data sets, such as one's own CSV files, have to be asked for."""
+    planned = []
+    monkeypatch.setattr(reproduce, "reproduce", lambda plan, jobs, brief: planned.append(plan) or 0)
+    assert reproduce.main([f"results={tmp_path}"]) == 0
+    assert planned[0].datasets == reproduce.DATASETS
+    assert reproduce.main(["--datasets", "synthetic_item_effects", f"results={tmp_path}"]) == 0
+    assert planned[1].datasets == ("synthetic_item_effects",)
+
+
 def test_further_methods_are_trained_where_they_are_asked_for(own_registry: None) -> None:
     default = reproduce.chosen_rows("")
     before = reproduce.chosen_rows("all")
