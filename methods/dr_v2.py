@@ -15,13 +15,13 @@ Differences from the paper:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from methods import register
-from methods.base import at_least
 from methods.entire_space import Scored
+from methods.ips_v2 import IPSV2
 from methods.multi_dr import MultiDR
 
 
@@ -34,13 +34,8 @@ class DRV2(MultiDR):
     year = 2023
 
     @dataclass(kw_only=True)
-    class Config(MultiDR.Config):
-        """Fields of DR-V2."""
-
-        shared: bool = False
-        ctcvr_weight: float = field(default=1.0, metadata=at_least(0))  # λ_g
-        balance_weight: float = field(default=0.05, metadata=at_least(0))  # γ
-        balance_prediction: bool = True  # the imbalance moves r̂, too
+    class Config(IPSV2.Config, MultiDR.Config):
+        """Fields of DR-V2: IPS-V2's, and Multi-DR's for the imputation."""
 
     def losses(self, observed: Scored, everywhere: Scored) -> dict[str, Tensor]:
         """The loss's terms by name, (G,) each."""

@@ -73,7 +73,9 @@ def test_a_command_runs_in_any_shell_as_it_stands(page: Path, command: str) -> N
                 assert known, f"{command}: {option}"
 
 
-@pytest.mark.skipif(shutil.which("zsh") is None, reason="there is no zsh")
+@pytest.mark.skipif(
+    shutil.which("zsh") is None, reason="there is no zsh, which is no Python package: apt install zsh"
+)
 def test_zsh_reads_them() -> None:
     script = "\n".join(command for _, command in CASES)
     done = subprocess.run(["zsh", "-n"], input=script, capture_output=True, text=True, check=False)

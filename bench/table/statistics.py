@@ -156,14 +156,10 @@ def t_test(differences: ArrayLike, variance: float = 0.0) -> float:
     Raises:
         BenchError: there are fewer than two values, or one is not finite.
     """
-    values = np.asarray(differences, float)
-    if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
-        raise BenchError("The test needs at least two paired differences, all of them finite.")
-    mean = float(values.mean())
-    error = math.sqrt(float(values.var(ddof=1)) / len(values) + variance)
+    mean, error, freedom = _mean_and_error(differences, variance, "The test", "paired differences")
     if error == 0:
         return 1.0 if mean == 0 else 0.0
-    return float(2 * stdtr(len(values) - 1, -abs(mean) / error))
+    return float(2 * stdtr(freedom, -abs(mean) / error))
 
 
 def t_interval(values: ArrayLike, variance: float = 0.0, level: float = 0.95) -> tuple[float, float, float]:
@@ -180,13 +176,22 @@ def t_interval(values: ArrayLike, variance: float = 0.0, level: float = 0.95) ->
     Raises:
         BenchError: there are fewer than two values, or one is not finite.
     """
+    mean, error, freedom = _mean_and_error(values, variance, "The interval", "values")
+    half = error * float(stdtrit(freedom, (1 + level) / 2))
+    return mean, mean - half, mean + half
+
+
+def _mean_and_error(values: ArrayLike, variance: float, who: str, what: str) -> tuple[float, float, int]:
+    """The mean of values (n,), its standard error with a further variance in it, and n - 1.
+
+    Args:
+        who, what: for the sentence about values that are too few or not finite.
+    """
     numbers = np.asarray(values, float)
     if numbers.ndim != 1 or len(numbers) < 2 or not np.isfinite(numbers).all():
-        raise BenchError("The interval needs at least two values, all of them finite.")
-    mean = float(numbers.mean())
+        raise BenchError(f"{who} needs at least two {what}, all of them finite.")
     error = math.sqrt(float(numbers.var(ddof=1)) / len(numbers) + variance)
-    half = error * float(stdtrit(len(numbers) - 1, (1 + level) / 2))
-    return mean, mean - half, mean + half
+    return float(numbers.mean()), error, len(numbers) - 1
 
 
 def paired_users(

@@ -14,6 +14,7 @@ from bench.speed import adam_metrics, curves
 from bench.speed.curves import ADAMS, CurvePoint
 from bench.speed.scaling_plot import plot
 from bench.speed.workload import stack, training_data
+from tests.made_records import made_record
 
 CELLS = list(adam_metrics._CELLS)
 TINY = CurvePoint(curve="users", size=40, users=40, items=13, ratings=200, batch_size=32, embedding_size=4)
@@ -154,25 +155,8 @@ def test_metrics_are_compared_seed_by_seed(tmp_path: Path, monkeypatch: pytest.M
     def record(adam: str, *_: object) -> Record:
         shift = {"dense": 0.0, "rows": -0.03}[adam]
         values = [0.7 + shift, 0.8 + shift, 0.6 + 2 * shift]
-        return Record(
-            protocol={"name": "table", "no_positive": "skip"},
-            dataset={"name": "some", "k": 5},
-            method={"name": "mf"},
-            source="",
-            comparable=True,
-            notes={},
-            counts={},
-            engine={},
-            grid={},
-            points=1,
-            selection="",
-            selected={},
-            tried=[],
-            seeds=[0, 1, 2],
-            test={"auc": values, "ndcg": {"skip": values}, "recall": {"skip": values}},
-            validation=Validation(auc=values, step=[10, 20, 30]),
-            diagnostics={},
-            diverged=[],
+        return made_record(
+            values, dataset={"name": "some", "k": 5}, validation=Validation(auc=values, step=[10, 20, 30])
         )
 
     monkeypatch.setattr(adam_metrics, "_CELLS", [("some", "mf", 3, "sweep=none")])

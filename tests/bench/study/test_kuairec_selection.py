@@ -10,9 +10,9 @@ import pytest
 from bench import compose
 from bench.errors import BenchError
 from bench.files import CHECKOUT
-from bench.records.record import Record, Validation
 from bench.study import kuairec_selection
 from bench.study.kuairec_selection import chosen_rule, read_rules, write_rules
+from tests.made_records import made_record
 
 COMMITTED = CHECKOUT / "results" / "kuairec" / "calibration.csv"
 
@@ -49,25 +49,12 @@ def test_the_rule_prefers_what_lies_near_and_refuses_what_lies_far() -> None:
 
 def test_a_records_line_goes_round(tmp_path: Path) -> None:
     values = {"auc": [0.8, 0.9], "ndcg": {"skip": [0.5, 0.7]}, "recall": {"skip": [0.8, 0.8]}}
-    record = Record(
-        protocol={"name": "table", "no_positive": "skip"},
+    record = made_record(
+        [0.5, 0.5],
         dataset={"name": "kuairec", "k": 50, "selection_strength": 0.25, "positive_boost": 5.0},
-        method={"name": "mf"},
-        source="",
         comparable=False,
-        notes={},
         counts={"positive_biased": 0.125},
-        engine={},
-        grid={},
-        points=1,
-        selection="validation_held_out",
-        selected={},
-        tried=[],
-        seeds=[0, 1],
         test=values,
-        validation=Validation(auc=[0.5, 0.5]),
-        diagnostics={},
-        diverged=[],
     )
     rule = kuairec_selection.rule_of(record)
     assert (rule["auc"], rule["ndcg@50"], rule["recall@50"], rule["n"]) == (0.85, 0.6, 0.8, 2)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bench import compose
 from bench.errors import BenchError
 from bench.files import CHECKOUT, CONF
-from bench.records.record import Record, Validation
 from bench.study import command as study
 from bench.study.comparisons import differences
 from bench.study.files import Chosen, Difference, Scored, StudyResult
 from bench.study.page import study_page
 from bench.study.variants import NOT_TRAINED, Study, Variant, read_study
+from tests.made_records import made_record
 
 TINY = """
 title: Small
@@ -70,36 +69,11 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (folder / "out" / "small_variants.csv").read_text() == before
 
 
-def record(values: list[float], **more: Any) -> Record:
-    """A record of as many seeds, with the same values for every metric."""
-    fields: dict[str, Any] = {
-        "protocol": {"no_positive": "skip", "name": "table"},
-        "dataset": {"name": "coat", "title": "Coat", "k": 5},
-        "method": {"name": "mf"},
-        "source": "",
-        "comparable": True,
-        "notes": {},
-        "counts": {},
-        "engine": {},
-        "grid": {},
-        "points": 1,
-        "selection": "validation_held_out",
-        "selected": {},
-        "tried": [],
-        "seeds": list(range(len(values))),
-        "test": {"auc": values, "ndcg": {"skip": values}, "recall": {"skip": values}},
-        "validation": Validation(auc=values),
-        "diagnostics": {},
-        "diverged": [],
-    }
-    return Record(**(fields | more))
-
-
 def test_families_are_of_one_group_base_and_metric() -> None:
     variants = tuple(Variant(group, name, name, ()) for group in "ab" for name in ("mf", "x", "y"))
     base = [0.5 + seed / 100 for seed in range(8)]
     records = {
-        (group, name): record([value + shift for value in base])
+        (group, name): made_record([value + shift for value in base])
         for group in "ab"
         for name, shift in (("mf", 0.0), ("x", 0.01), ("y", -0.02))
     }
@@ -116,9 +90,11 @@ def test_the_ideal_loss_is_a_metric_where_all_records_have_it() -> None:
     variants = tuple(Variant("", name, name, ()) for name in ("mf", "x"))
     base = [0.5 + seed / 100 for seed in range(8)]
     study_ = Study("s", "S", "", ("mf",), variants)
-    records = {each.key: record(base, test={**record(base).test, "ideal_loss": base}) for each in variants}
+    records = {
+        each.key: made_record(base, test={**made_record(base).test, "ideal_loss": base}) for each in variants
+    }
     assert [line.metric for line in differences(study_, records)] == ["auc", "ndcg", "recall", "ideal_loss"]
-    records[variants[1].key] = record(base)
+    records[variants[1].key] = made_record(base)
     assert [line.metric for line in differences(study_, records)] == ["auc", "ndcg", "recall"]
 
 
@@ -238,7 +214,7 @@ def test_pairs_are_one_family_and_one_table(tmp_path: Path) -> None:
     base = [0.5 + seed / 100 for seed in range(8)]
     shifts = {"Loss": 0.01, "IPS": -0.02}
     records = {
-        each.key: record([value + shifts[each.group] * (each.name == "public") for value in base])
+        each.key: made_record([value + shifts[each.group] * (each.name == "public") for value in base])
         for each in found.variants
     }
     result = StudyResult(scores=(), variants=(), differences=differences(found, records))

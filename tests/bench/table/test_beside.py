@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from bench.files import CHECKOUT
-from bench.records.record import Provenance, Record, Validation
+from bench.records.record import Provenance, Record
 from bench.table.beside import beside
 from bench.table.csv_files import SEEDS_FILE, TABLE_FILE
+from tests.made_records import made_record
 
 PUBLISHED = CHECKOUT / "results" / "published"
 
@@ -25,31 +27,16 @@ def record(method: str, shift: float = 0.0, /, **changes: object) -> Record:
         if (seed.protocol, seed.dataset, seed.method) == ("table", "coat", method):
             values.setdefault((seed.metric, seed.no_positive), []).append(seed.value + shift)
     n = len(values["auc", ""])
-    made = Record(
-        digest=entries[0].cell,
-        protocol={"name": "table", "no_positive": "skip"},
-        dataset={"name": "coat", "k": 5},
-        method={"name": method},
-        source=entries[0].source,
-        comparable=True,
-        notes={},
-        counts={},
-        engine={},
-        grid={},
-        points=1,
-        selection="",
-        selected={},
-        tried=[],
-        seeds=list(range(n)),
-        test={
+    made: dict[str, Any] = {
+        "digest": entries[0].cell,
+        "method": {"name": method},
+        "source": entries[0].source,
+        "test": {
             "auc": values["auc", ""],
             **{name: {"skip": values[name, "skip"], "one": [0.0] * n} for name in ("ndcg", "recall")},
         },
-        validation=Validation(auc=[0.7] * n),
-        diagnostics={},
-        diverged=[],
-    )
-    return replace(made, **changes)  # type: ignore[arg-type]
+    }
+    return made_record([0.7] * n, **(made | changes))
 
 
 def test_the_published_cell_is_equal_to_itself() -> None:
