@@ -19,7 +19,7 @@ Differences from the paper:
    gives by itself.
 4. Raw scores start at the mean label, as the global bias: of O, and the teacher's at that of A, smoothed.
 5. A raw score is no probability, and pairs are ranked by it as it is. The ideal loss of generated data, which
-   needs one, takes scores beyond 0 and 1 as these.
+   needs one, takes scores beyond 0 and 1 as these; the table leaves it out.
 6. `score: sigmoid` has σ(f) and σ(f_t) in place of f and f_t, any pointwise loss, biases that start at 0 and
    the target (r + α · N) / (1 + α), since a sigmoid cannot reach beyond 1.
 """

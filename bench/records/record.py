@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bench.errors import BenchError
 from bench.records import store
 from bench.records.fingerprint import Identity
-from bench.records.metric import METRICS
+from bench.records.metric import IDEAL_LOSS, METRICS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,8 +174,13 @@ class Record:
 
     @property
     def metrics(self) -> list[str]:
-        """The metrics that it has, in the table's order."""
-        return [name for name in METRICS if name in self.test]
+        """The metrics that it has, in the table's order.
+
+        The ideal loss is a cross-entropy of probabilities: rows with raw scores have none, although the
+        trainer writes one, of scores cut to 0 and 1.
+        """
+        raw = self.method.get("score") == "raw"
+        return [name for name in METRICS if name in self.test and not (raw and name == IDEAL_LOSS.key)]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Curves, the sweep's trainings and the users' numbers (`bench.cell` writes and explains them).

@@ -30,6 +30,7 @@ def differences(study: Study, records: Mapping[VariantKey, Record]) -> list[Diff
                         each.group not in family
                         or each.name == base
                         or not {each.key, other} <= records.keys()
+                        or any(metric not in records[key].metrics for key in (each.key, other))
                     ):
                         continue
                     ours, theirs = paired(records[each.key].metric(metric), records[other].metric(metric))
@@ -88,6 +89,7 @@ def result_of(study: Study, records: Mapping[VariantKey, Record]) -> StudyResult
         )
         for each, record in there
         for metric in metrics_of(records)
+        if metric in record.metrics
         for seed, value in record.metric(metric).items()
     ]
     return StudyResult(

@@ -94,7 +94,9 @@ def row_tests(study: Study, records: Mapping[VariantKey, Record]) -> RowTests:
 def _best(variants: Sequence[Variant], records: Mapping[VariantKey, Record], metric: str) -> Variant:
     """The row of the paper with the best mean."""
     means = {
-        each: _column(records[each.key], metric).mean() for each in variants if each.name in methods.ROWS
+        each: _column(records[each.key], metric).mean()
+        for each in variants
+        if each.name in methods.ROWS and metric in records[each.key].metrics
     }
     return (max if METRICS[metric].more_is_better else min)(means, key=means.__getitem__)
 
@@ -138,6 +140,8 @@ def _rows(study: Study, records: Mapping[VariantKey, Record], tests: RowTests) -
     rows = []
     for metric in _SHOWN:
         for variant in study.variants:
+            if metric not in records[variant.key].metrics:
+                continue
             column = _column(records[variant.key], metric)
             place = variant.name, metric
             beside = tests.against_best.get(place)
@@ -183,6 +187,9 @@ def _page(
     for variant in study.variants:
         row = [variant.title]
         for metric in _SHOWN:
+            if metric not in records[variant.key].metrics:
+                row.append("–")
+                continue
             column, place = _column(records[variant.key], metric), (variant.name, metric)
             row.append(f"{column.mean():.4f}{'†' if place in marked else ''} ± {column.std(ddof=1):.4f}")
         rows.append(row)
@@ -192,7 +199,7 @@ def _page(
         "seeds, mean ± standard deviation. †: differs from MF, p < .05, exact Wilcoxon signed-rank test over "
         "paired seeds, Holm's correction within the column"
         + (" (further methods a family of their own)" if tests.best else "")
-        + ". Ideal loss: mean cross-entropy over all pairs, lower is better.",
+        + ". Ideal loss: mean cross-entropy over all pairs, lower is better; raw scores have none.",
         tabulate(rows, ["Method", *headings.values()], tablefmt="github", disable_numparse=True),
         "\n".join(
             f"- Better than MF in {headings[metric]}: {_titles(study, _better(tests.against_mf, metric))}."

@@ -254,8 +254,8 @@ def read_cell(record: Record, key: CellKey, dataset: Dataset) -> CellResult:
     if not record.seeds or len(set(record.seeds)) != len(record.seeds):
         raise BenchError(f"The record {digest} does not hold one value per seed; train it again.")
     for name, metric in METRICS.items():
-        if not metric.in_paper and name not in record.test:
-            continue  # it can be measured on generated data alone
+        if not metric.in_paper and name not in record.metrics:
+            continue  # it can be measured on generated data alone, and of probabilities
         for convention in metric.conventions:
             column = record.metric(name, convention)
             for seed, value in column.items():

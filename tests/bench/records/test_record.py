@@ -101,6 +101,13 @@ def test_values_of_a_metric_are_by_seed() -> None:
         RECORD.arrays()
 
 
+def test_raw_scores_have_no_ideal_loss() -> None:
+    generated = dataclasses.replace(RECORD, test={**RECORD.test, "ideal_loss": [0.6, 0.7]})
+    assert generated.metrics == ["auc", "ndcg", "ideal_loss"]
+    raw = dataclasses.replace(generated, method={**generated.method, "score": "raw"})
+    assert raw.metrics == RECORD.metrics
+
+
 def test_the_conventions_are_those_of_the_metrics() -> None:
     assert tuple(NO_POSITIVE) == CONVENTIONS
 
