@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -207,9 +208,8 @@ def sensitivity(block: Block) -> Figure:
         dots = [(x, point.auc) for x, points in enumerate(groups.values()) for point in points]
         axis.plot(*zip(*dots, strict=True), ".", color=ORANGE, markersize=4, rasterized=len(dots) > MANY)
         axis.plot(range(len(groups)), list(each.best.values()), color=BLUE)
-        axis.set_xticks(range(len(groups)), [_short(value) for value in groups])
-        axis.tick_params(labelsize=6.5)
-        axis.set_title(f"{cell.line.row.title}: {each.title}", fontsize=7)
+        named_places(axis, [short(value) for value in groups])
+        axis.set_title(f"{cell.line.row.title}\n{each.title}", fontsize=7)
     criteria = " or ".join(dict.fromkeys(CRITERION_TITLES[cell.criterion] for cell in block.cells))
     figure.suptitle(
         f"{block.title}: {criteria} of the points tried, means over their seeds; line: the best", fontsize=10
@@ -231,17 +231,42 @@ def rates(block: Block) -> Figure:
         many = len(scatter.alpha) > MANY
         axis.plot(scatter.values, scatter.alpha, ".", color=BLUE, markersize=3, alpha=0.5, rasterized=many)
         if log:
-            axis.set_xscale("log")
+            logarithmic(axis, scatter.values)
         axis.set_title(f"{cell.line.row.title}, ρ = {scatter.rho:+.2f}", fontsize=8)
         axis.set_xlabel(title, fontsize=7)
         axis.set_ylabel("α", fontsize=8)
+        axis.set_ylim(bottom=0)
         axis.tick_params(labelsize=7)
     figure.suptitle(f"{block.title}: unlearning rates of the users", fontsize=10)
     return figure
 
 
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+def named_places(axis: Any, labels: Sequence[str]) -> None:
+    """Ticks at 0, 1, ... with these labels, slanted where they would run into each other."""
+    slanted = sum(map(len, labels)) > 18
+    looks: Any = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
+    axis.set_xticks(range(len(labels)), labels, **looks)
+    axis.tick_params(labelsize=6.5)
+
+
+def logarithmic(axis: Any, values: Sequence[float]) -> None:
+    """A logarithmic axis with plain numbers: Matplotlib's own powers run into each other within a decade."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_xscale("log")
+    narrow = max(values) < 100 * min(values)
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,)))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+
+
+def short(value: Any) -> str:
+    """A value of a hyper-parameter in few letters."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    # As the page has it: 3e-4, not 0.0003 or 3e-04.
+    power = re.sub(r"e([+-])0*", r"e\1", f"{value:.2e}".replace(".00e", "e"))
+    return power if 0 < abs(value) < 1e-3 else f"{value:g}"
 
 
 def _rectangle(corner: tuple[float, float], width: float, height: float, **looks: Any) -> Any:
