@@ -160,6 +160,7 @@ function edge(scroll) {
   const frame = scroll.parentElement;
   frame.classList.toggle("left", scroll.scrollLeft > 1);
   frame.classList.toggle("right", scroll.scrollLeft + scroll.clientWidth < scroll.scrollWidth - 1);
+  frame.classList.toggle("below", scroll.scrollTop + scroll.clientHeight < scroll.scrollHeight - 1);
 }
 
 function edges() {
@@ -169,6 +170,15 @@ function edges() {
 all(".edge > .scroll").forEach((each) => each.addEventListener("scroll", () => edge(each), { passive: true }));
 window.addEventListener("resize", edges);
 all("details").forEach((each) => each.addEventListener("toggle", edges));
+
+// --- Paper, on which nothing unfolds: the notes that the table's numbers point to ---
+
+let unfolded = [];
+window.addEventListener("beforeprint", () => {
+  unfolded = all("details[open] details.notes:not([open])");
+  unfolded.forEach((each) => { each.open = true; });
+});
+window.addEventListener("afterprint", () => unfolded.forEach((each) => { each.open = false; }));
 
 function start() {
   filters.addEventListener("submit", (event) => event.preventDefault());

@@ -283,6 +283,33 @@ def test_printing_draws_every_chart(browser: Browser, page: Path) -> None:
     assert browser.run(empty) == 0
 
 
+def test_print_has_the_notes_and_no_folded_section_and_is_light(browser: Browser, page: Path) -> None:
+    notes = "document.querySelector('#table details.notes').open"
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    browser.call("Emulation.setEmulatedMedia", media="print", features=dark)
+    browser.open(page, 718, 1000)
+    link = "getComputedStyle(document.querySelector('header a')).color"
+    assert browser.run(link) == "rgb(11, 90, 148)"
+    shown = "[...document.querySelectorAll('section')].filter(e => e.checkVisibility()).map(e => e.id).join()"
+    assert browser.run(shown) == "verdict,table"
+    browser.run("window.dispatchEvent(new Event('beforeprint'))")
+    assert browser.run(notes)
+    browser.run("window.dispatchEvent(new Event('afterprint'))")
+    assert not browser.run(notes)
+    browser.call("Emulation.setEmulatedMedia", media="", features=[])
+
+
+def test_a_shadow_says_that_the_table_goes_on_below(browser: Browser, page: Path) -> None:
+    browser.open(page, 1280, 260)
+    frame = "document.querySelector('.edge:has(> .grid)')"
+    assert browser.run(f"{frame}.classList.contains('below')")
+    browser.run(f"{frame}.firstElementChild.scrollTo(0, 1e6)")
+    browser.run("new Promise(requestAnimationFrame)")
+    deadline = time.monotonic() + 5
+    while browser.run(f"{frame}.classList.contains('below')"):
+        assert time.monotonic() < deadline
+
+
 def test_print_holds_the_table(browser: Browser, page: Path) -> None:
     """On A4 in portrait with margins of one centimetre, 718 pixels wide."""
     browser.call("Emulation.setEmulatedMedia", media="print")
