@@ -41,8 +41,10 @@ records are.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -89,3 +91,21 @@ def load(record: Record, data_dir: Path | str = "") -> Model:
     from bench.cell import model
 
     return model.model_of(record, Path(data_dir or os.environ.get("BENCH_DATA") or "data"))
+
+
+def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Says in one sentence that a command runs outside the environment; anything else as Python does."""
+    name = (getattr(error, "name", None) or "").partition(".")[0]
+    ours = name in ("", "bench", "methods") or name in sys.stdlib_module_names
+    if not isinstance(error, ModuleNotFoundError) or ours or os.environ.get("BENCH_DEBUG") == "1":
+        sys.__excepthook__(kind, error, trace)
+        return
+    print(
+        f"{sys.executable} has no module {name!r}: run this inside the environment, which `make env` makes "
+        "and `. .venv/bin/activate` enters.",
+        file=sys.stderr,
+    )
+
+
+if sys.argv[:1] == ["-m"]:  # Python is on its way to a command, `python -m bench...`
+    sys.excepthook = _tell

@@ -37,3 +37,20 @@ def test_a_light_module_loads_neither_torch_nor_data(module: str) -> None:
         cwd=Path(bench.__file__).parents[1],
     )
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+
+
+@pytest.mark.parametrize("command", ["bench", "bench.reproduce", "bench.gate"])
+def test_a_python_without_the_environment_is_one_sentence(command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", command, "method=mf"],  # -S: no installed package
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(bench.__file__).parents[1],
+        env={"PATH": ""},
+    )
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith(f"{sys.executable} has no module ")
+    assert done.stderr.endswith(
+        "run this inside the environment, which `make env` makes and `. .venv/bin/activate` enters.\n"
+    )
