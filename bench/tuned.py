@@ -192,7 +192,9 @@ def _write(found: Swept, conf: Path, sweeps: Path, publish: bool) -> int:
         print(sentence)
     if found.absent:
         shown = ", ".join(found.absent[:3]) + (", …" if len(found.absent) > 3 else "")
-        print(f"{len(found.absent)} cells of this sweep have no record here ({shown}).")
+        n = len(found.absent)
+        have = "1 cell of this sweep has" if n == 1 else f"{n} cells of this sweep have"
+        print(f"{have} no record here ({shown}).")
     n = len(found.records)
     print(f"{n} winner{'' if n == 1 else 's'} written to {conf / folder}, their sweeps to {sweeps / folder}.")
     if n and not publish:

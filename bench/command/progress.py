@@ -75,6 +75,11 @@ def summary(name: str, record: Record, folder: Path, beside: Sequence[str] = ())
         f"{field}={value:g}" if isinstance(value, float) else f"{field}={value}"
         for field, value in record.selected.items()
     )
+    tried = f"({_points(record.points)}, "
+    if not point:  # of a tuned point, the sweep that chose it has its own record
+        point = "the only point"
+        if record.points > 1:
+            point, tried = "the given point", f"(once chosen of {_points(record.points)}; "
     n = len(record.seeds)
     scores = []
     for metric in record.metrics:
@@ -83,8 +88,7 @@ def summary(name: str, record: Record, folder: Path, beside: Sequence[str] = ())
         scores.append(f"{METRICS[metric].heading(record.k)} {np.mean(values):.4f}{spread}")
     lines = [
         name,
-        f"  selected  {point or 'the only point'} ({_points(record.points)}, "
-        f"validation AUC {np.mean(record.validation.auc):.4f})",
+        f"  selected  {point} {tried}validation AUC {np.mean(record.validation.auc):.4f})",
         *(beside or [f"  test      {'  '.join(scores)}  ({n} seed{'s' if n > 1 else ''})"]),
         f"  record    {folder}",
     ]

@@ -41,6 +41,10 @@ def explain(error: BaseException) -> str:
     twice = re.search(r"Multiple values for schema/(\w+)@", str(error))
     if twice:
         return f"{twice[1]} is given twice or as a list: choose one, or give several as -m {twice[1]}=A,B."
+    # What no cell has by default, such as a tuned point or a profile.
+    added = re.search(r"Could not override '[^']+'\.[^\n]*\n.*?(\+[\w@/]+=\S+)", str(error), re.DOTALL)
+    if added:
+        return f"{added[1][1:]} is laid over the configuration: write it with a +, as {added[1]}."
     group = re.search(r"(?:In '[^']*': )?Could not find '([^']+)/([^'/]*)'", str(error))
     if group:
         known = re.findall(r"^\t(\S+)$", str(error), re.MULTILINE)

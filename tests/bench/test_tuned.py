@@ -103,7 +103,7 @@ def test_only_the_sweep_that_was_asked_for_is_written_and_a_published_point_stay
     arguments = asked(tmp_path, conf)
     arguments[arguments.index("mf")] = "mf,dr"
     assert tuned.main(arguments) == 0
-    assert "1 cells of this sweep have no record here (dr on synthetic, protocol table)." in (
+    assert "1 cell of this sweep has no record here (dr on synthetic, protocol table)." in (
         capsys.readouterr().out
     )
 

@@ -94,6 +94,14 @@ def test_every_translation_is_of_a_sentence_that_is_said() -> None:
             ["+tuned=here/there/ips"],
             "There is no conf/tuned/here/there/ips.yaml, nor another file beside it.",
         ),
+        (
+            ["tuned=table/coat/mf"],
+            "tuned=table/coat/mf is laid over the configuration: write it with a +, as +tuned=table/coat/mf.",
+        ),
+        (
+            ["profile=quick"],
+            "profile=quick is laid over the configuration: write it with a +, as +profile=quick.",
+        ),
         (["sedes=3"], "There is no field 'sedes': did you mean 'seeds'?"),
         (["engine.thread=1"], "There is no field 'engine.thread': did you mean 'threads'?"),
         (
