@@ -210,7 +210,7 @@ def _templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     found.filters |= {
-        "signed": _signed,
+        "signed": layout.signed,
         "spread": layout.spread,
         "unbiased": layout.unbiased,
         "p": _p_text,
@@ -349,11 +349,6 @@ def _window(cell: CellDetails, kept: Mapping[str, Any]) -> dict[str, Any]:
     return entry | tuning_of(cell)
 
 
-def _signed(difference: float) -> str:
-    """A difference to three decimals, with its sign unless it is zero."""
-    return layout.signed(difference).replace("+0.000", "0.000")
-
-
 def _with_code(text: str) -> Markup:
     """Text of a docstring: what stands between backticks as code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
@@ -361,7 +356,7 @@ def _with_code(text: str) -> Markup:
 
 def _interval_text(interval: tuple[float, float]) -> str:
     """An interval to three decimals; an end that nothing bounds is infinite."""
-    low, high = (_signed(end) if np.isfinite(end) else "−∞" if end < 0 else "∞" for end in interval)
+    low, high = (layout.signed(end) if np.isfinite(end) else "−∞" if end < 0 else "∞" for end in interval)
     return f"[{low}, {high}]"
 
 

@@ -12,6 +12,7 @@ from bench.records.record import Record
 from bench.study.files import Difference, StudyResult
 from bench.study.variants import Study, VariantKey, metrics_of
 from bench.table.claims import in_words
+from bench.table.layout import signed
 
 _LIMIT = 0.05  # of Holm's p, for a mark
 
@@ -116,4 +117,4 @@ def _spread(record: Record, metric: str) -> str:
 
 def _median(line: Difference | None) -> str:
     """A difference's median, with a mark where it is significant."""
-    return "" if line is None else f"{line.median:+.4f}" + ("†" if line.p_holm < _LIMIT else "")
+    return "" if line is None else signed(line.median, 4) + ("†" if line.p_holm < _LIMIT else "")

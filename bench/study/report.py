@@ -424,7 +424,7 @@ def conventions(frame: Frame) -> str:
     for key in places:
         if key in means and {"skip", "one", "zero"} <= means[key].keys():
             skip, one, zero = (float(np.mean(means[key][rule])) for rule in ("skip", "one", "zero"))
-            table.append([*names[key], f"{skip:.3f}", f"{one - skip:+.3f}", f"{zero - skip:+.3f}"])
+            table.append([*names[key], f"{skip:.3f}", layout.signed(one - skip), layout.signed(zero - skip)])
     return _table(table, ["Column", "Protocol", "Skipped (mean of the rows)", "Counted as 1", "Counted as 0"])
 
 

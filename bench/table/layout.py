@@ -277,9 +277,11 @@ def unbiased(row: Row) -> str:
     return {"True": "yes", "False": "no", "None": ""}.get(str(row.uses_unbiased), str(row.uses_unbiased))
 
 
-def signed(delta: float) -> str:
-    """A difference to three decimals; none is -0.000."""
-    return f"{delta:+.3f}".replace("-0.000", "+0.000")
+def signed(delta: float, digits: int = 3) -> str:
+    """A difference to so many decimals, with its sign unless they are all zero."""
+    zero = f"{0:.{digits}f}"
+    text = f"{delta:+.{digits}f}"
+    return zero if text[1:] == zero else text
 
 
 def spread(line: Line) -> str:

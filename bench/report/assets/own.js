@@ -65,7 +65,9 @@ function showOwn(text, name) {
         const own = head.dataset.metric === undefined ? undefined : mean(row.dataset.method, head);
         if (own === undefined) return;
         const theirs = row.cells[i].dataset.ours;
-        const difference = theirs === undefined ? "" : ` (${own < Number(theirs) ? "−" : "+"}${Math.abs(own - theirs).toFixed(3)})`;
+        const gap = Math.abs(own - theirs).toFixed(3);
+        const sign = Number(gap) === 0 ? "" : own < Number(theirs) ? "−" : "+";
+        const difference = theirs === undefined ? "" : ` (${sign}${gap})`;
         element("span", `own ${own.toFixed(3)}${difference}`, row.cells[i]).className = "own";
         beside += 1;
       });

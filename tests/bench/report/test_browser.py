@@ -488,8 +488,8 @@ def test_a_run_of_ones_own_stands_beside_the_table(browser: Browser, page: Path,
     promised(browser, script)
     beside = "[...document.querySelectorAll('.table1[data-protocol=table] .own')].map(e => e.textContent)"
     found = browser.run(beside)
-    assert len(found) == 15 and found[0] == "own 0.750 (+0.000)"
-    assert all(each.endswith("0.000)") for each in found)
+    assert len(found) == 15 and found[0] == "own 0.750 (0.000)"
+    assert all(each.endswith("(0.000)") for each in found)
     mine = "document.querySelector('.table1[data-protocol=table] tbody.dropped tr').innerText.split(/\\s+/)"
     assert browser.run(mine)[:5] == ["mine", "own", "0.770", "0.526", "0.542"]
     browser.run("document.getElementById('own-off').click()")

@@ -236,7 +236,7 @@ def test_the_naive_row_is_held_against_the_study_of_it(tmp_path: Path) -> None:
     rows = cells(findings.naive(made, tmp_path))
     assert [row[0] for row in rows] == ["The table's row", "Few points"]
     assert rows[0][-1] == "0 of 3" and all(field.endswith("(+0.020)") for field in rows[0][2:5])
-    few = ["40", "0.700 ± 0.000 (+0.000)", "0.710 ± 0.000 (+0.010)", "0.716 ± 0.000 (+0.016)", "2 of 3"]
+    few = ["40", "0.700 ± 0.000 (0.000)", "0.710 ± 0.000 (+0.010)", "0.716 ± 0.000 (+0.016)", "2 of 3"]
     assert rows[1][1:] == few
 
 

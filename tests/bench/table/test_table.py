@@ -18,6 +18,7 @@ import scipy.stats
 
 from bench import table
 from bench.errors import BenchError
+from bench.table import layout
 from bench.table.statistics import holm
 from tests.bench.small_results import SEEDS, make_record, make_results, make_sweep
 
@@ -358,3 +359,10 @@ if __name__ == "__main__":
         for name, text in table.build(make_results(Path(folder))).items():
             if name in GOLDEN_FILES:
                 (GOLDEN / name).write_text(text, encoding="utf-8")
+
+
+def test_a_difference_of_zero_has_no_sign() -> None:
+    assert [layout.signed(each) for each in (0.0004, -0.0004, -0.0, 0.0006, -0.0125, 1.0)] == [
+        "0.000", "0.000", "0.000", "+0.001", "-0.013", "+1.000",
+    ]  # fmt: skip
+    assert [layout.signed(each, 4) for each in (0.0004, -0.00004)] == ["+0.0004", "0.0000"]
