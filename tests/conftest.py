@@ -13,6 +13,7 @@ from bench import compose, data
 from bench.cell import compiled
 from bench.compose import groups
 from bench.errors import BenchError
+from tests.every_row import of_the_paper
 
 _KEYS = pytest.StashKey[list[str]]()
 
@@ -40,9 +41,14 @@ def _key(file: Path) -> str:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Contract tests run over every registered method, or over those of `--extra-method`."""
+    """Contract tests run over every registered method, or over those of `--extra-method`.
+
+    Those that are marked `trains` leave the further methods to `make test-rows`.
+    """
     if "method_key" in metafunc.fixturenames:
-        metafunc.parametrize("method_key", metafunc.config.stash[_KEYS] or methods.names())
+        own, every = metafunc.config.stash[_KEYS], methods.names()
+        trains = metafunc.definition.get_closest_marker("trains") is not None
+        metafunc.parametrize("method_key", own or (of_the_paper(every) if trains else every))
 
 
 @pytest.fixture

@@ -148,6 +148,7 @@ def test_it_trains_and_predicts_probabilities(method_key: str, shape: str) -> No
     assert bool(outcome.histories) == methods.get(method_key).trained
 
 
+@pytest.mark.trains
 def test_its_members_are_measured(method_key: str) -> None:
     """On Coat, where its files are."""
     cell, there = prepared(method_key), (FOLDER / "coat" / "train.ascii").is_file()
@@ -165,6 +166,7 @@ def test_its_members_are_measured(method_key: str) -> None:
     assert (0.5 if there else 0) < found.test["auc"] < 1
 
 
+@pytest.mark.trains
 def test_one_seed_repeats_bit_for_bit_and_two_seeds_differ(method_key: str) -> None:
     pair = [(0, base(method_key)), (1, base(method_key))]
     first, again = run(method_key, pair).scores, run(method_key, pair).scores
@@ -173,6 +175,7 @@ def test_one_seed_repeats_bit_for_bit_and_two_seeds_differ(method_key: str) -> N
         assert not torch.equal(first[0], first[1])
 
 
+@pytest.mark.trains
 def test_it_scores_again_from_what_is_saved_of_it(method_key: str) -> None:
     """Equal to the last bit: what `build` makes and the arrays of its state are all that scores need."""
     trained = run(method_key, [(seed, base(method_key)) for seed in range(3)]).outcome.method
@@ -191,6 +194,7 @@ def test_it_scores_again_from_what_is_saved_of_it(method_key: str) -> None:
 # --- The member axis ---------------------------------------------------------------------------------
 
 
+@pytest.mark.trains
 def test_nobody_notices_who_else_is_trained(method_key: str) -> None:
     """A member alone is the same among others of another seed, rate, decay or any other number."""
     stack = [
@@ -206,6 +210,7 @@ def test_nobody_notices_who_else_is_trained(method_key: str) -> None:
         assert not torch.allclose(together.scores[0], together.scores[2], **SAME)
 
 
+@pytest.mark.trains
 def test_a_member_that_is_lost_takes_nobody_along(method_key: str) -> None:
     """Neither a rate without end nor a parameter that is not a number gets into another member."""
 
@@ -220,6 +225,7 @@ def test_a_member_that_is_lost_takes_nobody_along(method_key: str) -> None:
     assert set(together.outcome.diverged) == ({0, 2} if methods.get(method_key).trained else set())
 
 
+@pytest.mark.trains
 def test_diagnostics_and_tensors_have_the_member_axis(method_key: str) -> None:
     outcome = run(method_key, [(seed, base(method_key)) for seed in range(3)]).outcome
     with torch.no_grad():
@@ -236,6 +242,7 @@ def test_diagnostics_and_tensors_have_the_member_axis(method_key: str) -> None:
 # --- What it knows -----------------------------------------------------------------------------------
 
 
+@pytest.mark.trains
 def test_it_uses_of_the_unbiased_ratings_what_it_says(method_key: str) -> None:
     """`uses_unbiased` is what the table tells its readers, so it must be true."""
 

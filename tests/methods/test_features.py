@@ -15,6 +15,7 @@ from bench.engine.features import Features
 from bench.engine.sampling import TrainingData
 from bench.errors import BenchError
 from methods.base import Method
+from tests.every_row import of_the_paper
 from tests.methods import small
 
 X_USER = torch.tensor([[1.0, 0], [1, 1], [0, 0], [0, 1], [0, 0.5], [1, 0]]).double()
@@ -81,7 +82,9 @@ def test_the_twin_shares_the_users_features_and_has_its_items_own() -> None:
     )
 
 
-@pytest.mark.parametrize("key", [key for key in methods.names() if key not in ("item_mean", "ips_oracle")])
+@pytest.mark.parametrize(
+    "key", of_the_paper([key for key in methods.names() if key not in ("item_mean", "ips_oracle")])
+)
 def test_every_row_starts_as_without_features_and_learns_from_them(key: str) -> None:
     method, plain = built(key, spread=0), small.built(key, spread=0)
     pairs = small.all_pairs(method)

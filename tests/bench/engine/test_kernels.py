@@ -26,6 +26,7 @@ from bench.errors import BenchError
 from bench.files import CHECKOUT
 from bench.metrics import auc
 from methods.base import Method
+from tests.every_row import of_each_kind
 
 F32, F64 = torch.float32, torch.float64
 TORCH, NUMBA = kernels.make("torch"), kernels.make("numba")
@@ -490,12 +491,13 @@ def trained(
 
 
 TRAINED = [key for key in methods.names() if methods.get(key).trained]
+EVERY_ROW = [pytest.param(*each.values, False, marks=each.marks) for each in of_each_kind(TRAINED)]
 
 
 @pytest.mark.parametrize("backbone", ["ids", "features"])
 @pytest.mark.parametrize(
     ("key", "by_rows"),
-    [*((key, False) for key in TRAINED), *((key, True) for key in ("mf", "escm2_dr", "ltd", "res_dr"))],
+    [*EVERY_ROW, *((key, True) for key in ("mf", "escm2_dr", "ltd", "res_dr"))],
 )
 def test_a_method_scores_as_with_the_reference(key: str, by_rows: bool, backbone: str) -> None:
     """Adam divides by gradients that may be all rounding, so scores are compared, and not parameters."""
@@ -512,7 +514,7 @@ def test_a_method_scores_as_with_the_reference(key: str, by_rows: bool, backbone
 
 
 @pytest.mark.parametrize(("threads", "backbone"), [(1, "ids"), (2, "ids"), (2, "features")])
-@pytest.mark.parametrize("key", TRAINED)
+@pytest.mark.parametrize("key", of_each_kind(TRAINED))
 def test_neither_neighbours_nor_threads_change_a_bit(key: str, threads: int, backbone: str) -> None:
     """Batches are of 32 and 64: torch's sigmoid rounds the last few numbers of a tensor otherwise."""
     each = kernels.make("numba", threads)

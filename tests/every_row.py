@@ -1,0 +1,29 @@
+"""Tests that train every row: some rows by default, the others by `make test-rows`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import pytest
+from _pytest.mark import ParameterSet
+
+import methods
+
+# One of each kind of training step, as `make speed` has them: a plain model, an imputation, a trained
+# propensity, a virtual step, a small network, and rates of users.
+KINDS = ("mf", "dr_jl", "ltd", "autodebias", "res_dr", "ultd_jl")
+LATER = (pytest.mark.slow, pytest.mark.every_row)
+
+
+def of_each_kind(keys: Sequence[str]) -> list[ParameterSet]:
+    """Keys of rows as parameters; those beside `KINDS` are slow."""
+    return _parameters(keys, KINDS)
+
+
+def of_the_paper(keys: Sequence[str]) -> list[ParameterSet]:
+    """Keys of rows as parameters; the suite's further methods are slow, a method from elsewhere is not."""
+    return _parameters(keys, [key for key in keys if not methods.is_further(key)])
+
+
+def _parameters(keys: Sequence[str], soon: Collection[str]) -> list[ParameterSet]:
+    return [pytest.param(key, marks=() if key in soon else LATER) for key in keys]
