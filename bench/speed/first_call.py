@@ -23,6 +23,8 @@ from bench.files import CHECKOUT, write_csv
 from bench.speed.rows import ROWS
 
 _COLUMNS = ("what", "seconds")
+# `bench.study.readme` looks for these.
+_LINES = ("import", "first steps, kernels compiled", "first steps, kernels from disk")
 _IMPORT = "import bench.cell.trainer, bench.engine.kernels.numba_"
 _STEPS = """
 from bench.speed.rows import stepping
@@ -46,11 +48,8 @@ def _work(given: argparse.Namespace) -> None:
     steps = _IMPORT + _STEPS.format(rows=given.rows.split(","))
     with tempfile.TemporaryDirectory() as cache:
         importing, cold, cached = (_seconds(program, cache) for program in (_IMPORT, steps, steps))
-    lines = [
-        ["import", f"{importing:.1f}"],
-        ["first steps, kernels compiled", f"{cold - importing:.1f}"],
-        ["first steps, kernels from disk", f"{cached - importing:.1f}"],
-    ]
+    seconds = (importing, cold - importing, cached - importing)
+    lines = [[what, f"{each:.1f}"] for what, each in zip(_LINES, seconds, strict=True)]
     print(tabulate(lines, _COLUMNS, disable_numparse=True))
     if given.output:
         write_csv(given.output, _COLUMNS, lines)

@@ -1,6 +1,7 @@
-"""Puts the findings and the list of methods into README.md: `python -m bench.study.readme [--results DIR]`.
+"""Puts findings, seconds and the methods into README.md: `python -m bench.study.readme [--results DIR]`.
 
-The findings are the sentences of `bench/study/report.py`; the list is what the methods say of themselves.
+The findings are the sentences of `bench/study/report.py`, the seconds those of `make first-call`, the list of
+methods is what they say of themselves.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from pathlib import Path
 
 from bench.command.main import main as run_command
 from bench.errors import BenchError
-from bench.files import CHECKOUT, write_text
+from bench.files import CHECKOUT, read_csv, write_text
 from bench.study.report import numbered, published_findings, sentences
 
 README = CHECKOUT / "README.md"
+# Lines of `results/speed/first_call.csv`.
+FIRST_CALL = ("import", "first steps, kernels compiled", "first steps, kernels from disk")
 
 
 def method_list() -> str:
@@ -41,6 +44,25 @@ def method_list() -> str:
     return "\n".join(lines)
 
 
+def first_call(results: Path) -> str:
+    """What the first run waits for, as `bench.speed.first_call` has measured it.
+
+    Raises:
+        BenchError: its file is not there, or is another one.
+    """
+    file = results / "speed" / "first_call.csv"
+    lines = {line["what"]: line["seconds"] for line in read_csv(file, ("what", "seconds"), "make first-call")}
+    try:
+        importing, cold, cached = (lines[what] for what in FIRST_CALL)
+    except KeyError as error:
+        raise BenchError(f"{file} has no line {error}; write it anew: make first-call PUBLISH=1.") from error
+    return (
+        f"Every command first imports PyTorch and the engine, {importing} s of CPU time where this was "
+        f"measured. The very first run also compiles the engine's kernels, {cold} s for those of six unlike "
+        f"rows; a later one reads them from disk, {cached} s (`make first-call`)."
+    )
+
+
 def inserted(readme: str, part: str, text: str) -> str:
     """The README with a new text between the marks of a part.
 
@@ -54,12 +76,16 @@ def inserted(readme: str, part: str, text: str) -> str:
 
 
 def updated(readme: str, results: Path) -> str:
-    """The README with the findings of a folder of results, as published, and the list of methods.
+    """The README with the findings and seconds of a folder of results, as published, and the list of methods.
 
     Raises:
-        BenchError: a mark is not there, or the published table is not.
+        BenchError: a mark is not there, or the published table or `first_call.csv` is not.
     """
-    texts = {"findings": numbered(sentences(published_findings(results))), "methods": method_list()}
+    texts = {
+        "findings": numbered(sentences(published_findings(results))),
+        "first call": first_call(results),
+        "methods": method_list(),
+    }
     for part, text in texts.items():
         readme = inserted(readme, part, text)
     return readme

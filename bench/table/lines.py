@@ -96,9 +96,10 @@ class Line:
     @property
     def tuning_std(self) -> float | None:
         """Standard deviation of the mean over re-tunings (`bench.table.retuning`), if it is known."""
-        if self.cell.retuned is None or self.no_positive not in ("", self.cell.no_positive):
+        retuned = self.cell.retuned
+        if retuned is None or not self.values or self.no_positive not in ("", self.cell.no_positive):
             return None
-        return self.cell.retuned.std.get(self.metric)
+        return retuned.std.get(self.metric)
 
     @property
     def tuning_variance(self) -> float | None:

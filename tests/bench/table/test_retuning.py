@@ -15,6 +15,7 @@ import pytest
 import scipy.stats
 
 from bench import table
+from bench.files import CHECKOUT
 from bench.records.points import Points, Training
 from bench.table.comparisons import SeedComparison
 from bench.table.manifest import TableManifest
@@ -137,6 +138,12 @@ def test_the_table_prints_the_spread_beside_that_of_the_seeds(results: Path) -> 
     assert shown in texts["table1.md"] and shown in texts["table1.html"]
     assert shown.replace("± ", r"$\pm$").replace("0.", ".") in texts["table1.tex"]
     assert "Behind a slash" in texts["table1.md"]
+
+
+def test_what_has_no_mean_has_no_spread() -> None:
+    """As the ideal loss of rows with raw scores, whose sweeps have one."""
+    rows = read((CHECKOUT / "results" / "published" / "table1.csv").read_text(encoding="utf-8"), mean="")
+    assert rows and {row["tuning_std"] for row in rows} == {""}
 
 
 def test_a_difference_survives_only_the_spread_that_does_not_explain_it(results: Path) -> None:
