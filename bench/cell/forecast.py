@@ -33,6 +33,7 @@ from bench.engine.members import Member
 from bench.engine.method import Method
 from bench.engine.phase import Phase
 from bench.engine.sampling import Draw, Pairs, Sampler
+from bench.engine.training import copies
 from bench.files import CHECKOUT
 from bench.records.points import Points, read_folder
 
@@ -187,6 +188,7 @@ def _measure(cell: Cell, trainer: Trainer, stack: Sequence[Member]) -> tuple[flo
     begun = time.process_time()
     with kernels.using(trainer.kernels):
         method = trainer.kind([each.config for each in stack], [each.seed for each in stack], training)
+    method = method.take(torch.arange(len(stack)).repeat(copies(method)))  # as they are trained
     once = time.process_time() - begun
     config = method.config
     per_step = 0.0

@@ -626,7 +626,7 @@ def _parts(findings: Findings, results: Path) -> Mapping[str, str]:
         "naive": naive(findings, results / "study"),
         "claims": claim_table(findings),
         "further": "".join(f"\n\n{section}" for section in (further_methods(findings.frame),) if section),
-        "chosen_by": chosen_by(findings.frame),
+        "chosen_by": chosen_by(findings.frame, findings.frame.manifest.protocols[0]),
         "remains": folded(remains(findings), "List"),
         "noise": noise(findings),
         "conventions": conventions(findings.frame),

@@ -163,20 +163,25 @@ def once_more(lines: Sequence[Line]) -> str:
     )
 
 
-def chosen_by(frame: Frame) -> str:
-    """How the best baselines of a frame are chosen (`bench.table.lines.best_baseline`)."""
-    by: dict[bool, list[str]] = {True: [], False: []}
-    for column in frame.columns():
+def chosen_by(frame: Frame, protocol: str | None = None) -> str:
+    """How the best baselines of a frame, or of a protocol, are chosen (`bench.table.lines.best_baseline`)."""
+    by: dict[bool, dict[str, set[str]]] = {True: {}, False: {}}  # title → protocols
+    for column in frame.columns(protocol):
         if column.best_baseline is not None:
-            by[column.chosen_by_validation].append(column.dataset.title)
+            by[column.chosen_by_validation].setdefault(column.dataset.title, set()).add(column.protocol)
     validation = "chosen by its held-out validation AUC"
     test = "chosen by its mean on the test ratings, which favours it"
     if not by[False]:
         return f"{validation}, the same row for every metric"
     if not by[True]:
         return test
-    # As many editions, as many rules: said of the data sets.
-    return f"on {in_words(by[False])} {test}; elsewhere {validation}"
+    # As many editions, as many rules: said of the data sets, and of the protocol where one has both.
+    titles = [
+        title
+        + (f" (protocol {in_words(f'`{each}`' for each in sorted(protocols))})" if title in by[True] else "")
+        for title, protocols in by[False].items()
+    ]
+    return f"on {in_words(titles)} {test}; elsewhere {validation}"
 
 
 def controls_above(frame: Frame) -> tuple[list[tuple[Column, Line]], int]:
@@ -339,7 +344,7 @@ def claims(frame: Frame) -> Claims:
             "“The proposed methods consistently outperform the baseline methods.”",
             "the best baseline",
             _of_paper(frame, BEST_BASELINE, proposed=True),
-            f"a column's best baseline is {chosen_by(frame)}",
+            f"a column's best baseline is {chosen_by(frame, frame.manifest.protocols[0])}",
         ),
     )
 

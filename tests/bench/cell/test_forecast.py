@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from bench import cell as cells
 from bench import compose
 from bench.cell import Cell, forecast
 from bench.cell.forecast import Costs, Epochs
+from bench.engine.method import Method
+from bench.engine.phase import Phase
+from bench.engine.sampling import Draw
 from bench.records.points import Points, Training
 
 TINY = (
@@ -82,6 +86,23 @@ def test_a_forecast_counts_all_trainings(tmp_path: Path) -> None:
     flat = np.array([1.0, 0, 0, 0])
     known = Costs(once=flat, alone=0 * flat, more=0 * flat, steps=lambda batch: 1)
     assert forecast.forecast(cell, tmp_path, known).seconds == pytest.approx(cells.trainings(cell))
+
+
+@pytest.mark.parametrize(("method", "copies"), [("mf", 1), ("kdcrec", 3), ("ultd_jl", 1)])
+def test_what_is_measured_has_the_copies_that_are_trained(
+    method: str, copies: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of several phases are trained three times, for their held-out AUC."""
+    members = []
+    timed = forecast._timed_steps
+
+    def noting(stack: Method, phase: Phase, draws: Sequence[Draw]) -> float:
+        members.append(stack.n_members)
+        return timed(stack, phase, draws)
+
+    monkeypatch.setattr(forecast, "_timed_steps", noting)
+    forecast.training_costs(cell_of(f"method={method}", "sweep=none", "seeds=2"))
+    assert set(members) == {2 * copies, copies}
 
 
 @pytest.mark.slow

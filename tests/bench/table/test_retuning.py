@@ -8,6 +8,7 @@ import itertools
 import math
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import scipy.stats
 from bench import table
 from bench.files import CHECKOUT
 from bench.records.points import Points, Training
+from bench.table.claims import chosen_by
 from bench.table.comparisons import SeedComparison
 from bench.table.manifest import TableManifest
 from bench.table.retuning import criterion_of, retuned
@@ -184,6 +186,28 @@ def test_where_a_baselines_validation_is_not_known_it_is_said(tmp_path: Path) ->
         "on Coat chosen by its mean on the test ratings, which favours it; elsewhere chosen by its held-out"
     )
     assert said in texts["table1.md"]
+
+
+def test_a_data_set_with_two_rules_is_named_with_its_protocol() -> None:
+    def column(protocol: str, title: str, validated: bool) -> Any:
+        dataset = SimpleNamespace(title=title)
+        return SimpleNamespace(
+            protocol=protocol, dataset=dataset, best_baseline="mf", chosen_by_validation=validated
+        )
+
+    columns = [
+        column("table", "Coat", True),
+        column("table", "KuaiRec", False),
+        column("text", "Coat", False),
+    ]
+
+    def some(protocol: str | None) -> list[Any]:
+        return [each for each in columns if protocol in (None, each.protocol)]
+
+    frame: Any = SimpleNamespace(columns=some)
+    assert chosen_by(frame).startswith("on KuaiRec and Coat (protocol `text`) chosen by its mean on the test")
+    assert chosen_by(frame, "table").startswith("on KuaiRec chosen by its mean on the test ratings")
+    assert chosen_by(frame, "text").startswith("chosen by its mean on the test ratings")
 
 
 def test_the_files_tell_what_the_records_told(results: Path) -> None:
