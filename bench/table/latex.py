@@ -88,7 +88,8 @@ def latex(frame: Frame) -> dict[str, str]:
 
 def tex(text: str) -> str:
     """Text in ASCII and LaTeX's commands; what has none becomes a question mark."""
-    return "".join(_TEX.get(letter, letter) for letter in text).encode("ascii", "replace").decode()
+    written = "".join(_TEX.get(letter, letter) for letter in text).encode("ascii", "replace").decode()
+    return written.replace("}$$^{", "")  # marks side by side are one superscript
 
 
 @cache
