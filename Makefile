@@ -10,7 +10,7 @@ STUDY ?= ultd
 # Where studies and measurements of one's own stand, beside the committed ones. PUBLISH=1, for maintainers: in their place.
 OWN := $(if $(PUBLISH),,/own)
 
-.PHONY: help env test test-rows lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed rows cost further rival stacks first-call speed-all plan-time calibrate known-truth storm slurm-test scaling grid-speed selection-study plan-study worlds worlds-test study printed findings publish publish-sweep
+.PHONY: help env test test-long lint clean table1 data sweep report plots report-scale gate gate-update gate-test speed rows cost further rival stacks first-call speed-all plan-time calibrate known-truth storm slurm-test scaling grid-speed selection-study plan-study worlds worlds-test study printed findings publish publish-sweep
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -31,8 +31,8 @@ table1: env ## train what is missing of Table 1 and write one's own, results/tab
 test: env ## run the test-suite (TEST_JOBS processes)
 	$(RUN) -m pytest -q -n $(TEST_JOBS) --dist worksteal $(ARGS)
 
-test-rows: env ## the tests that train every row, for the rows that make test leaves out (minutes)
-	$(RUN) -m pytest -q -n $(TEST_JOBS) --dist worksteal -m every_row $(ARGS)
+test-long: env ## tests that make test leaves out: of more rows, launchers, sizes (minutes)
+	$(RUN) -m pytest -q -n $(TEST_JOBS) --dist worksteal -m long $(ARGS)
 
 slurm-test: env ## a sweep through a Slurm on this machine, as root (tests/slurm/setup.sh --install gets Slurm)
 	$(RUN) -m pytest -q -rs -m slow tests/slurm $(ARGS)

@@ -43,7 +43,7 @@ def _key(file: Path) -> str:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Contract tests run over every registered method, or over those of `--extra-method`.
 
-    Those that are marked `trains` leave the further methods to `make test-rows`.
+    Those that are marked `trains` leave the further methods to `make test-long`.
     """
     if "method_key" in metafunc.fixturenames:
         own, every = metafunc.config.stash[_KEYS], methods.names()

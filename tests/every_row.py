@@ -1,4 +1,4 @@
-"""Tests that train every row: some rows by default, the others by `make test-rows`."""
+"""Tests that train every row: some rows by default, the others by `make test-long`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import methods
 # One of each kind of training step, as `make speed` has them: a plain model, an imputation, a trained
 # propensity, a virtual step, a small network, and rates of users.
 KINDS = ("mf", "dr_jl", "ltd", "autodebias", "res_dr", "ultd_jl")
-LATER = (pytest.mark.slow, pytest.mark.every_row)
+LATER = (pytest.mark.slow, pytest.mark.long)
 
 
 def of_each_kind(keys: Sequence[str]) -> list[ParameterSet]:

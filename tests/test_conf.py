@@ -82,7 +82,6 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.usefixtures("own_registry")
 @pytest.mark.parametrize("key", methods.names())
 def test_weight_decay_is_swept_with_the_learning_rate_and_in_no_list_of_a_method(key: str) -> None:
     compose.register()
@@ -90,7 +89,6 @@ def test_weight_decay_is_swept_with_the_learning_rate_and_in_no_list_of_a_method
     assert "weight_decay" not in {*found.grid, *found.long_grid}
 
 
-@pytest.mark.usefixtures("own_registry")
 @pytest.mark.parametrize("key", ROWS)
 def test_a_rows_own_lists_are_long_enough_and_hold_what_it_starts_from(key: str) -> None:
     compose.register()

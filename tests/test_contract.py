@@ -128,6 +128,7 @@ def assert_same(key: str, stack: Run, place: int) -> None:
 # --- Training ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("shape", list(SHAPES))
 def test_it_trains_and_predicts_probabilities(method_key: str, shape: str) -> None:
     found = run(method_key, [(seed, base(method_key)) for seed in range(3)], shape)
@@ -281,6 +282,7 @@ def source(key: str) -> str:
     return Path(file).read_text(encoding="utf-8")
 
 
+@pytest.mark.trains
 def test_a_misspelt_field_is_refused(method_key: str) -> None:
     with pytest.raises(BenchError, match=r"no field 'method\.wieght_decay'.*did you mean 'weight_decay'"):
         compose.composed([f"method={method_key}", "method.wieght_decay=1"])

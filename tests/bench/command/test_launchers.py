@@ -24,6 +24,7 @@ from bench.command import launchers
 from bench.errors import BenchError
 from bench.records import store
 from tests.bench.command.stderr import of_command
+from tests.every_row import LATER
 
 ROOT = Path(bench.__file__).parents[1]
 TINY = (
@@ -116,7 +117,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     yield of
 
 
-ELSEWHERE = pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+ELSEWHERE = pytest.mark.parametrize("launcher", ["joblib", pytest.param("submitit_local", marks=LATER)])
 
 
 @ELSEWHERE
@@ -229,7 +230,12 @@ def refusal(*arguments: str, **environment: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("launcher", "extra"), [("joblib", "parallel"), ("submitit_local", "slurm"), ("submitit_slurm", "slurm")]
+    ("launcher", "extra"),
+    [
+        ("joblib", "parallel"),
+        pytest.param("submitit_local", "slurm", marks=LATER),
+        pytest.param("submitit_slurm", "slurm", marks=LATER),
+    ],
 )
 def test_an_absent_package_is_named_with_what_to_install(launcher: str, extra: str, tmp_path: Path) -> None:
     # A package of that name without any plugin hides the one with the launchers.

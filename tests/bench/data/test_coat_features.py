@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import methods
 from bench import compose
 from bench.data import Ratings
 from bench.data.ratings import side_features
+from tests.every_row import KINDS
 
 
 def test_its_ratings_are_coats(real: Callable[..., Ratings]) -> None:
@@ -25,7 +25,7 @@ def test_it_is_configured_as_coat_but_for_the_backbone() -> None:
 
 def test_every_row_reads_the_features_there_and_nowhere_else() -> None:
     compose.register()
-    for key in methods.names():
+    for key in KINDS:
         for dataset, backbone in (("coat", "ids"), ("coat_features", "features")):
             config = compose.composed([f"dataset={dataset}", f"method={key}"])
             assert config.method.backbone == backbone, (key, dataset)

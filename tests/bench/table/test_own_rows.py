@@ -185,7 +185,7 @@ def test_each_line_says_where_it_was_trained(tmp_path: Path) -> None:
     html, latex = text["table1.html"], text["table1.tex"]
     assert 'data-origin="published" data-ours="0.770000"' in html and "Grey: by the suite's" in unescape(html)
     assert r"\textit{\textbf{\underline{0.770}}}" in latex and "Italic: by the suite's" in latex
-    assert r"Mine & yes & 0.810$^{\dagger}$" in latex
+    assert r"Mine & yes & 0.810$^{\dagger\ddagger}$" in latex
     # The caption of a data set explains no sign that stands in another's only.
     of_coat, of_kuairec = (part for part in latex.split(r"\caption")[1:3])
     assert r"$\checkmark$ where" in of_coat and r"\checkmark" not in of_kuairec
