@@ -21,6 +21,7 @@ from bench import compose, reproduce, table
 from bench.files import CHECKOUT
 from bench.records import store
 from bench.table.lines import CellResult
+from tests.every_row import LATER
 
 TINY = ("dataset.batch_size=32", "engine.max_epochs=2", "seeds=2", "dataset.selection_seeds=1")
 ROWS = ("--methods", "mf,ips,item_mean,ips_oracle")
@@ -154,7 +155,6 @@ def test_wrong_arguments_are_one_sentence(
 FURTHER = """
 from methods import register
 from methods.base import Method
-from tests.every_row import LATER
 
 
 @register
