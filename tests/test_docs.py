@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,19 @@ def test_the_front_page_is_short_and_claims_nothing_without_its_measure() -> Non
     assert len(generated.splitlines()) <= 125
     assert not re.search(r"(?i)\b(the reference|best in|state.of.the.art|fairly|fastest|novel)\b", generated)
     assert not re.search(r"±\s?[\d.]+|\d+ %|\d+ of \d+", generated)  # figures come from a command
+
+
+def test_the_versions_of_python_are_the_same_everywhere() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    first, end = (int(minor) for minor in re.findall(r"3\.(\d+)", project["requires-python"]))
+    last = f"3.{end - 1}"
+    for page in ("README.md", "docs/faq.md"):
+        assert f"3.{first} to {last}" in (CHECKOUT / page).read_text(encoding="utf-8"), page
+    assert f"(3, {first}) <= sys.version_info < (3, {end})" in (CHECKOUT / "Makefile").read_text("utf-8")
+    workflow = (CHECKOUT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert f'["3.{first}", "{last}"]' in workflow
+
+
+def test_the_report_says_why_one_pair_may_have_two_marks() -> None:
+    report = (CHECKOUT / "results" / "published" / "REPORT.md").read_text(encoding="utf-8")
+    assert "the same pair has another p in another table or study, whose family is another" in report

@@ -417,6 +417,20 @@ def test_a_mistake_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_terminal_is_told_at_once_what_is_being_done(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    words = [sys.executable, "-m", "bench", f"results={tmp_path}", "method.clp=3"]
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=theirs)
+    try:
+        os.close(theirs)
+        said = os.read(ours, 4096).decode()  # before anything heavy is loaded, and so before the mistake
+    finally:
+        process.kill()
+        process.wait(timeout=60)
+        os.close(ours)
+    assert said == "Loading PyTorch, the methods and the configuration ...\r\n"
+
+
 def test_a_run_leaves_its_record_and_nothing_else(tmp_path: Path) -> None:
     before = set(ROOT.iterdir())
     done = real(*TINY, f"results={tmp_path}")
