@@ -428,7 +428,7 @@ def test_a_terminal_is_told_at_once_what_is_being_done(tmp_path: Path) -> None:
         process.kill()
         process.wait(timeout=60)
         os.close(ours)
-    assert said == "Loading PyTorch, the methods and the configuration ...\r\n"
+    assert said.rstrip() == "Loading PyTorch, the methods and the configuration ..."
 
 
 def test_a_run_leaves_its_record_and_nothing_else(tmp_path: Path) -> None:
