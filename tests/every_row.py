@@ -8,10 +8,8 @@ import pytest
 from _pytest.mark import ParameterSet
 
 import methods
+from bench.speed.rows import ROWS as KINDS  # one of each kind of training step
 
-# One of each kind of training step, as `make speed` has them: a plain model, an imputation, a trained
-# propensity, a virtual step, a small network, and rates of users.
-KINDS = ("mf", "dr_jl", "ltd", "autodebias", "res_dr", "ultd_jl")
 LATER = (pytest.mark.slow, pytest.mark.long)
 
 

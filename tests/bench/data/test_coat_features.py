@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
+import methods
 from bench import compose
 from bench.data import Ratings
 from bench.data.ratings import side_features
-from tests.every_row import KINDS
+from tests.every_row import of_each_kind
 
 
 def test_its_ratings_are_coats(real: Callable[..., Ratings]) -> None:
@@ -23,9 +26,8 @@ def test_it_is_configured_as_coat_but_for_the_backbone() -> None:
     assert apart == {"name", "title", "paper", "note", "backbone"}
 
 
-def test_every_row_reads_the_features_there_and_nowhere_else() -> None:
+@pytest.mark.parametrize("key", of_each_kind(methods.names()))
+def test_every_row_reads_the_features_there_and_nowhere_else(key: str) -> None:
     compose.register()
-    for key in KINDS:
-        for dataset, backbone in (("coat", "ids"), ("coat_features", "features")):
-            config = compose.composed([f"dataset={dataset}", f"method={key}"])
-            assert config.method.backbone == backbone, (key, dataset)
+    for dataset, backbone in (("coat", "ids"), ("coat_features", "features")):
+        assert compose.composed([f"dataset={dataset}", f"method={key}"]).method.backbone == backbone
