@@ -268,6 +268,7 @@ class _Source:
     chains: dict[str, tuple[tuple[str, ...], ...]]
 
 
+_IMPORTS = (ast.Import, ast.ImportFrom)
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _sources: dict[Path, tuple[tuple[int, int], _Source]] = {}  # parsed once in a process
 
@@ -305,7 +306,9 @@ def _parsed(content: bytes, path: Path) -> _Source:
         raise BenchError(f"{place} is not valid Python: {error.args[0]}.") from error
     imports, used, defined = [], set(), set()
     chains: dict[str, set[tuple[str, ...]]] = {}
-    for node in _counted(tree):
+    counted: list[ast.AST] = []
+    text = shape(tree, counted)
+    for node in counted:
         if isinstance(node, ast.Import):
             imports += [_Import(0, each.name, None, each.asname or _top(each.name)) for each in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -333,7 +336,7 @@ def _parsed(content: bytes, path: Path) -> _Source:
             elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 defined.add(node.id)
     return _Source(
-        sha256(shape(tree).encode()),
+        sha256(text.encode()),
         tuple(imports),
         frozenset(used | {"*"}),
         frozenset(defined),
@@ -345,36 +348,29 @@ def _top(dotted: str) -> str:
     return dotted.partition(".")[0]
 
 
-def shape(node: Any) -> str:
+def shape(node: Any, counted: list[ast.AST] | None = None) -> str:
     """A syntax tree as text, without what can change no number.
 
     Without positions, import statements, statements that are a bare string, what is for type checkers
     alone, and the sentences of errors. Python's `ast.dump` would not do because its text depends on the
     version: newer ones add fields that are empty in older code. Empty fields are therefore left out.
+
+    Args:
+        counted: takes the nodes that count, and the import statements, each before what it holds.
     """
+    counted = [] if counted is None else counted
     if isinstance(node, ast.AST):
+        counted.append(node)
         fields = []
         for name, value in _fields(node):
-            if isinstance(value, list):
-                value = [entry for entry in value if not isinstance(entry, ast.Import | ast.ImportFrom)]
-            if value is None or value == []:
-                continue
-            fields.append(f"{name}={shape(value)}")
+            text = shape(value, counted)
+            if value is not None and text != "[]":
+                fields.append(f"{name}={text}")
         return f"{type(node).__name__}({','.join(fields)})"
     if isinstance(node, list):
-        return f"[{','.join(map(shape, node))}]"
+        texts = [(entry, shape(entry, counted)) for entry in node]
+        return f"[{','.join(text for entry, text in texts if not isinstance(entry, _IMPORTS))}]"
     return repr(node)
-
-
-def _counted(node: Any) -> Iterator[ast.AST]:
-    """The nodes of a tree that count, and the import statements."""
-    if isinstance(node, ast.AST):
-        yield node
-        for _, value in _fields(node):
-            yield from _counted(value)
-    elif isinstance(node, list):
-        for entry in node:
-            yield from _counted(entry)
 
 
 def _fields(node: ast.AST) -> Iterator[tuple[str, Any]]:

@@ -12,8 +12,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtr, stdtrit
-from scipy.stats import rankdata
 
 from bench.errors import BenchError
 
@@ -65,6 +63,8 @@ def wilcoxon(ours: ArrayLike, reference: ArrayLike) -> tuple[float, float]:
     differences = differences[differences != 0]
     if not len(differences):
         return 1.0, 0.0
+
+    from scipy.stats import rankdata  # half a second, which not every command needs
 
     doubled = np.rint(2 * rankdata(np.abs(differences))).astype(int)  # whole numbers, mid-ranks too
     above = int(doubled[differences > 0].sum())
@@ -139,6 +139,8 @@ def wilcoxon_normal(differences: ArrayLike) -> float:
     values = values[values != 0]
     if len(values) <= _EXACT:
         return wilcoxon(values, np.zeros_like(values))[0] if len(values) else 1.0
+    from scipy.stats import rankdata  # see `wilcoxon`
+
     ranks = rankdata(np.abs(values))
     # Each rank counts with a random sign: mean half the sum, variance a quarter of the squares' sum.
     # With mid-ranks that variance is the tie-corrected one.
@@ -159,6 +161,8 @@ def t_test(differences: ArrayLike, variance: float = 0.0) -> float:
     mean, error, freedom = _mean_and_error(differences, variance, "The test", "paired differences")
     if error == 0:
         return 1.0 if mean == 0 else 0.0
+    from scipy.special import stdtr  # see `wilcoxon`
+
     return float(2 * stdtr(freedom, -abs(mean) / error))
 
 
@@ -177,6 +181,8 @@ def t_interval(values: ArrayLike, variance: float = 0.0, level: float = 0.95) ->
         BenchError: there are fewer than two values, or one is not finite.
     """
     mean, error, freedom = _mean_and_error(values, variance, "The interval", "values")
+    from scipy.special import stdtrit  # see `wilcoxon`
+
     half = error * float(stdtrit(freedom, (1 + level) / 2))
     return mean, mean - half, mean + half
 

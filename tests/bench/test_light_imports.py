@@ -26,17 +26,34 @@ LIGHT = (
 )
 
 
-@pytest.mark.parametrize("module", LIGHT)
-def test_a_light_module_loads_neither_torch_nor_data(module: str) -> None:
-    code = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
+# One process for all of them: each prints what is loaded once it is, and the first to load something is to blame.
+LOADED = """
+import importlib, sys
+for module in {modules!r}:
+    importlib.import_module(module)
+    print(module, [name for name in {heavy!r} if name in sys.modules])
+"""
+
+
+def loaded(modules: tuple[str, ...], heavy: tuple[str, ...]) -> list[str]:
+    """Lines of `LOADED`."""
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", LOADED.format(modules=modules, heavy=heavy)],
         capture_output=True,
         text=True,
         check=False,
         cwd=Path(bench.__file__).parents[1],
     )
-    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_a_light_module_loads_neither_torch_nor_data() -> None:
+    assert loaded(LIGHT, HEAVY) == [f"{module} []" for module in LIGHT]
+
+
+def test_a_command_does_not_wait_for_scipy() -> None:
+    assert loaded(("bench.table.beside",), ("scipy", "matplotlib")) == ["bench.table.beside []"]
 
 
 @pytest.mark.parametrize("command", ["bench", "bench.reproduce", "bench.gate"])
