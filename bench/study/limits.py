@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.config import ProtocolConfig
+from bench.files import read_csv
 from bench.records.metric import AUC, METRICS
 from bench.records.points import Points
 from bench.study.conclusions import NAIVE, STUDIED, means, unchanged
@@ -36,6 +37,7 @@ def limits(frame: Frame, results: Path, studies: tuple[str, ...]) -> list[str]:
     """
     return [
         *_unequal_points(frame),
+        *_embedding_sizes(frame, results),
         *_choice_of_point(frame, results, studies),
         *_retuned(frame),
         *_small_validation(results),
@@ -78,6 +80,29 @@ def _unequal_points(frame: Frame) -> Iterator[str]:
             f"**Points.** Rows of a data set are tuned alike, data sets are not: points a row are {said}. "
             + (f"A row of {in_words(short)} may have a better point that was not tried." if short else "")
         ).strip()
+
+
+def _embedding_sizes(frame: Frame, results: Path) -> Iterator[str]:
+    """What the paper's larger embeddings would have taken, as `make plan-wide` has reckoned it."""
+    file = results / "speed" / "wide.csv"
+    if not file.is_file():
+        return
+    titles = {column.dataset.dataset: column.dataset.title for column in _columns(frame)}
+    lines = [line for line in read_csv(file) if line["data"] in titles]
+    parts = []
+    for name, title in titles.items():
+        own = [line for line in lines if line["data"] == name]
+        if own:
+            hours, wide = (sum(float(line[key]) for line in own) for key in ("hours", "wide_hours"))
+            sizes = in_words(own[0]["wide_sizes"].split())
+            parts.append(f"{title} with {sizes}: {wide:.1f} hours of one core instead of {hours:.1f}")
+    if parts:
+        n = len({line["row"] for line in lines})
+        yield (
+            f"**Embedding sizes.** The sweeps of the larger data sets leave out the largest of the paper's. "
+            f"What the same plan of {n} rows would take, by steps of a stack of each row that were timed: "
+            f"{'; '.join(parts)}."
+        )
 
 
 def _from_to(numbers: set[int]) -> str:

@@ -26,7 +26,7 @@ LIGHT = (
 )
 
 
-# One process for all of them: each prints what is loaded once it is, and the first to load something is to blame.
+# One process for all: each prints what is loaded once it is, and the first to load something is to blame.
 LOADED = """
 import importlib, sys
 for module in {modules!r}:

@@ -48,3 +48,23 @@ def test_lines_and_their_sum(
     assert int(whole["trainings"]) == int(mf["trainings"]) + int(ips["trainings"]) > 2
     assert (mf["swept"], mf["took_hours"]) == ("5", "0.050") and ips["swept"] == ips["took_hours"] == ""
     assert "ips" in capsys.readouterr().out
+
+
+def test_further_embedding_sizes_are_reckoned_beside_the_sweeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan_time, "SWEEPS", tmp_path)
+    output = tmp_path / "wide.csv"
+    words = [word.replace("mf,ips", "mf") for word in WORDS]
+    words += ["sweep=reduced", "dataset.sizes_grid.embedding_size=[2,4]"]
+    assert plan_time.main([*words, "--wide", "8,16", "--output", str(output)]) == 0
+    mf, whole = read_csv(output)
+    assert mf["wide_sizes"] == "2 4 8 16" and whole["wide_sizes"] == ""
+    assert int(mf["wide_trainings"]) > int(mf["trainings"])
+    assert float(mf["wide_hours"]) > float(mf["hours"])
+    assert int(whole["wide_trainings"]) > int(whole["trainings"])
+
+
+def test_a_size_that_is_none_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert plan_time.main([*WORDS, "--wide", "128,wide"]) == 1
+    assert capsys.readouterr().err.startswith("--wide wide: embedding sizes are whole numbers above 0")

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from bench.errors import BenchError
+from bench.files import write_csv
+from bench.speed import plan_time
 from bench.study.conclusions import concluded, unchanged
 from bench.study.files import Chosen, Difference, Scored, StudyResult
 from bench.study.limits import limits
@@ -164,6 +166,16 @@ def test_the_limits_measure_the_choice_of_a_point(frame: Frame, tmp_path: Path) 
         and "0.720 (1 points) and 0.650 (24 points)" in text
     )
     assert "232 ratings" in text and "is not known here" in text and "Item mean" not in text
+
+
+def test_the_limits_say_what_larger_embeddings_would_take(frame: Frame, tmp_path: Path) -> None:
+    def line(data: str, row: str, hours: str, wide: str) -> list[str]:
+        return [data, row, "10", "20", hours, "", "", "", "16 128", "20", wide]
+
+    lines = [line("coat", "mf", "0.25", "1.5"), line("coat", "ips", "0.5", "2.0"), line("all", "", "9", "99")]
+    write_csv(tmp_path / "speed" / "wide.csv", [*plan_time.COLUMNS, *plan_time.WIDE], lines)
+    text = "\n".join(limits(frame, tmp_path, ()))
+    assert "of 2 rows" in text and "coat with 16 and 128: 3.5 hours of one core instead of 0.8." in text
 
 
 def test_the_limits_name_a_control_above_every_row(tmp_path: Path) -> None:
