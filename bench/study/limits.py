@@ -26,6 +26,12 @@ from bench.table.statistics import holm, smallest_p
 
 _UNSTABLE = 3.0  # standard deviations over seeds, in medians of the column, from which a row is named
 _POPULARITY = "item_mean"  # the control that scores an item alike for all users
+_SHARED = {  # hyper-parameters that all rows have
+    "learning_rate": "learning rate",
+    "weight_decay": "weight decay",
+    "batch_size": "batch size",
+    "embedding_size": "embedding size",
+}
 _SCREEN = 24  # points up to which a sweep is called short
 
 
@@ -37,6 +43,7 @@ def limits(frame: Frame, results: Path, studies: tuple[str, ...]) -> list[str]:
     """
     return [
         *_unequal_points(frame),
+        *_ends_of_lists(frame, results),
         *_embedding_sizes(frame, results),
         *_choice_of_point(frame, results, studies),
         *_retuned(frame),
@@ -80,6 +87,38 @@ def _unequal_points(frame: Frame) -> Iterator[str]:
             f"**Points.** Rows of a data set are tuned alike, data sets are not: points a row are {said}. "
             + (f"A row of {in_words(short)} may have a better point that was not tried." if short else "")
         ).strip()
+
+
+def _ends_of_lists(frame: Frame, results: Path) -> Iterator[str]:
+    """How many winners have a value beyond which their sweep did not look."""
+    parts = []
+    for column in _columns(frame):
+        if column.metric is not AUC:
+            continue
+        folder = results / "sweep" / frame.manifest.protocols[0] / column.dataset.dataset
+        files = [folder / f"{line.row.method}.csv" for line in column.of_family("paper").values()]
+        ends: dict[str, list[str]] = {name: [] for name in _SHARED}
+        swept = 0
+        for file in files:
+            points = Points.read(file) if file.is_file() else Points((), ())
+            best = points.ranked()[:1]
+            swept += len(best)
+            for name in set(_SHARED) & set(points.names) if best else ():
+                tried, value = sorted(points.values(name)), best[0].values[points.names.index(name)]
+                if len(tried) > 1 and value in (tried[0], tried[-1]):
+                    ends[name].append("smallest" if value == tried[0] else "largest")
+        found = [
+            f"{title} {in_words(f'{count} the {end}' for end, count in sorted(Counter(ends[name]).items()))}"
+            for name, title in _SHARED.items()
+            if ends[name]
+        ]
+        if found:
+            parts.append(f"{column.dataset.title} ({swept} rows): {', '.join(found)}")
+    if parts:
+        yield (
+            "**Ends of lists.** A better point may lie beyond a value that is the smallest or the largest "
+            f"which a row's sweep tried. Of how many winners it is: {'; '.join(parts)}."
+        )
 
 
 def _embedding_sizes(frame: Frame, results: Path) -> Iterator[str]:

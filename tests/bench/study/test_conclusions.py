@@ -8,6 +8,7 @@ import pytest
 
 from bench.errors import BenchError
 from bench.files import write_csv
+from bench.records.points import Points, Training
 from bench.speed import plan_time
 from bench.study.conclusions import concluded, unchanged
 from bench.study.files import Chosen, Difference, Scored, StudyResult
@@ -166,6 +167,34 @@ def test_the_limits_measure_the_choice_of_a_point(frame: Frame, tmp_path: Path) 
         and "0.720 (1 points) and 0.650 (24 points)" in text
     )
     assert "232 ratings" in text and "is not known here" in text and "Item mean" not in text
+
+
+def test_the_limits_count_winners_at_the_ends_of_their_lists(frame: Frame, tmp_path: Path) -> None:
+    def sweep(row: str, best: float) -> None:
+        trainings = [
+            Training(
+                stage="rates",
+                point=(rate, 8),
+                seed=0,
+                validation_auc=0.8,
+                held_out_auc=0.8 - abs(rate - best),
+                epoch=1.0,
+                seconds=1.0,
+            )
+            for rate in (0.05, 0.005, 0.01)
+        ]
+        points = Points(("learning_rate", "embedding_size"), tuple(trainings))
+        points.write(tmp_path / "sweep" / "table" / "coat" / f"{row}.csv")
+
+    def said() -> str:
+        return "\n".join(limits(frame, tmp_path, ()))
+
+    sweep("mf", 0.01)
+    assert "Ends of lists" not in said()
+    sweep("mf", 0.0)
+    assert "coat (1 rows): learning rate 1 the smallest." in said()  # one embedding size is no list
+    sweep("ips", 0.05)
+    assert "coat (2 rows): learning rate 1 the largest and 1 the smallest." in said()
 
 
 def test_the_limits_say_what_larger_embeddings_would_take(frame: Frame, tmp_path: Path) -> None:
