@@ -127,6 +127,8 @@ def test_points_are_averaged_over_their_seeds_before_the_best_is_taken(results: 
     assert data["points"] == [[1, 0, 0.6, 3], [0, 0, 0.8, 2]]
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_the_committed_sweeps_are_drawn_by_hyper_parameter_and_counted_in_points() -> None:
     folder = ROOT / "results"
     known = load_results(folder)

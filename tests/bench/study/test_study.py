@@ -14,6 +14,7 @@ from bench.study.comparisons import differences
 from bench.study.files import Chosen, Difference, Scored, StudyResult
 from bench.study.page import study_page
 from bench.study.variants import NOT_TRAINED, Study, Variant, read_study
+from tests.every_row import LATER
 from tests.made_records import made_record
 
 TINY = """
@@ -253,10 +254,12 @@ def test_a_wrong_file_is_one_sentence(tmp_path: Path, text: str, said: str) -> N
 
 
 @pytest.mark.usefixtures("own_registry")
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=LATER)])
 @pytest.mark.parametrize("file", sorted((CONF / "study").glob("*.yaml")), ids=lambda file: file.stem)
-def test_the_suites_own_studies_compose(file: Path) -> None:
+def test_the_suites_own_studies_compose(file: Path, every: int) -> None:
     found = read_study(file)
-    for variant in [each for each in found.variants if found.pairs or each.group == found.variants[0].group]:
+    group = found.variants[0].group
+    for variant in [each for each in found.variants if found.pairs or each.group == group][::every]:
         compose.register(variant.overrides)
         compose.composed(variant.overrides)
 
