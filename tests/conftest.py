@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra.core.config_store import ConfigStore
@@ -43,12 +43,17 @@ def _key(file: Path) -> str:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Contract tests run over every registered method, or over those of `--extra-method`.
 
-    Those that are marked `trains` leave the further methods to `make test-long`.
+    Those that are marked `trains` or `composes` leave the further methods to `make test-long`.
     """
     if "method_key" in metafunc.fixturenames:
         own, every = metafunc.config.stash[_KEYS], methods.names()
-        trains = metafunc.definition.get_closest_marker("trains") is not None
-        metafunc.parametrize("method_key", own or (of_the_paper(every) if trains else every))
+        takes_long = any(map(metafunc.definition.get_closest_marker, ("trains", "composes")))
+        metafunc.parametrize("method_key", own or (of_the_paper(every) if takes_long else every))
+
+
+def _folders_copied(entry: Any) -> Any:
+    """Hydra's store of configurations with folders of its own; files in them are replaced, never changed."""
+    return {name: _folders_copied(each) for name, each in entry.items()} if isinstance(entry, dict) else entry
 
 
 @pytest.fixture
@@ -59,5 +64,5 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(methods, "_registered", dict(methods._registered))
     monkeypatch.setattr(data, "_from_outside", dict(data._from_outside))
     store = ConfigStore.instance()
-    monkeypatch.setattr(store, "repo", copy.deepcopy(store.repo))
+    monkeypatch.setattr(store, "repo", _folders_copied(store.repo))
     monkeypatch.setattr(groups, "_entered", dict(groups._entered))

@@ -282,7 +282,9 @@ def source(key: str) -> str:
     return Path(file).read_text(encoding="utf-8")
 
 
+@pytest.mark.composes
 def test_a_misspelt_field_is_refused(method_key: str) -> None:
+    compose.register()
     with pytest.raises(BenchError, match=r"no field 'method\.wieght_decay'.*did you mean 'weight_decay'"):
         compose.composed([f"method={method_key}", "method.wieght_decay=1"])
 
