@@ -77,7 +77,7 @@ def train_all(
         )
         with _Line(_counts(file, n), seconds, jobs) as line:
             # Each process is given cores of its own: one thread trains as fast as two (`make speed`).
-            with _deaf_to_ctrl_c():
+            with _deaf_to_ctrl_c(), _silent_about_locks():
                 answers: Any = joblib.Parallel(
                     n_jobs=max(jobs, 1), return_as="generator_unordered", batch_size=1
                 )(work)
@@ -115,6 +115,23 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def _silent_about_locks() -> Iterator[None]:
+    """What starts meanwhile says nothing of locks that are left where processes are ended as they begin.
+
+    The resource tracker, a process of its own that joblib starts, clears them away, and warns of it.
+    """
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = ",".join([*([before] if before else []), "ignore:resource_tracker"])
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
 
 
 class _Line:

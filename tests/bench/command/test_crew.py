@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -68,3 +70,22 @@ def test_without_a_terminal_there_is_a_line_a_minute(
         now[0] += seconds
         line.finished(place)
     assert [said.split(",")[0] for said in capsys.readouterr().out.splitlines()] == ["2 of 3 cells"]
+
+
+@pytest.mark.parametrize("before", [None, "ignore:something else"])
+def test_locks_of_processes_that_were_ended_are_not_spoken_of(
+    before: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def warned(sentence: str) -> str:
+        code = f"import warnings; warnings.warn({sentence!r})"
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
+
+    monkeypatch.delenv("PYTHONWARNINGS", raising=False)
+    if before is not None:
+        monkeypatch.setenv("PYTHONWARNINGS", before)
+    leaked = "resource_tracker: There appear to be 1 leaked semlock objects to clean up at shutdown"
+    with crew._silent_about_locks():
+        assert warned(leaked) == "" and "other" in warned("other")
+        assert (warned("something else") == "") == (before is not None)
+    assert "leaked" in warned(leaked)
+    assert os.environ.get("PYTHONWARNINGS") == before
