@@ -41,10 +41,11 @@ def run_jobs(words: Sequence[str]) -> int:
 
     from bench import compose
     from bench.command.app import App, machine_errors
+    from bench.command.crew import silent_about_locks
     from bench.table.beside import beside
 
     # Hydra's errors may be OSErrors, so they come first.
-    with machine_errors(), compose.one_sentence(), launchers.job_errors():
+    with machine_errors(), compose.one_sentence(), launchers.job_errors(), silent_about_locks():
         compose.register(words)
         read = compose.hydra_words(words)
         launchers.require_launcher(read)

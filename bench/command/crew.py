@@ -77,7 +77,7 @@ def train_all(
         )
         with _Line(_counts(file, n), seconds, jobs) as line:
             # Each process is given cores of its own: one thread trains as fast as two (`make speed`).
-            with _deaf_to_ctrl_c(), _silent_about_locks():
+            with starting_processes():
                 answers: Any = joblib.Parallel(
                     n_jobs=max(jobs, 1), return_as="generator_unordered", batch_size=1
                 )(work)
@@ -101,6 +101,13 @@ def _numbered(
 
 
 @contextlib.contextmanager
+def starting_processes() -> Iterator[None]:
+    """Around what starts processes, so that Ctrl-C is one sentence of this one."""
+    with _deaf_to_ctrl_c(), silent_about_locks():
+        yield
+
+
+@contextlib.contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
     """Processes that start meanwhile never see Ctrl-C, which the terminal sends to all of them.
 
@@ -118,7 +125,7 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _silent_about_locks() -> Iterator[None]:
+def silent_about_locks() -> Iterator[None]:
     """What starts meanwhile says nothing of locks that are left where processes are ended as they begin.
 
     The resource tracker, a process of its own that joblib starts, clears them away, and warns of it.

@@ -86,7 +86,7 @@ def _work(given: argparse.Namespace) -> None:
 
 def _sizes(text: str) -> list[int]:
     words = [word.strip() for word in text.split(",") if word.strip()]
-    wrong = [word for word in words if not word.isdigit() or int(word) < 1]
+    wrong = [word for word in words if not word.isdecimal() or int(word) < 1]
     if wrong:
         raise BenchError(f"--wide {wrong[0]}: embedding sizes are whole numbers above 0, such as 128,256.")
     return [int(word) for word in words]

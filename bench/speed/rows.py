@@ -168,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _work(given: argparse.Namespace) -> int:
     torch.set_num_threads(1)
     numbers = given.shapes.split(",") if given.shapes else [str(place) for place in range(len(SHAPES))]
-    unknown = [number for number in numbers if not number.isdigit() or int(number) >= len(SHAPES)]
+    unknown = [number for number in numbers if not number.isdecimal() or int(number) >= len(SHAPES)]
     if unknown:
         raise BenchError(f"--shapes {unknown[0]}: the shapes are 0 to {len(SHAPES) - 1}.")
     measure = phase_of if given.phases else steps_of

@@ -97,28 +97,30 @@ def _ends_of_lists(frame: Frame, results: Path) -> Iterator[str]:
             continue
         folder = results / "sweep" / frame.manifest.protocols[0] / column.dataset.dataset
         files = [folder / f"{line.row.method}.csv" for line in column.of_family("paper").values()]
-        ends: dict[str, list[str]] = {name: [] for name in _SHARED}
-        swept = 0
-        for file in files:
-            points = Points.read(file) if file.is_file() else Points((), ())
-            best = points.ranked()[:1]
-            swept += len(best)
-            for name in set(_SHARED) & set(points.names) if best else ():
-                tried, value = sorted(points.values(name)), best[0].values[points.names.index(name)]
-                if len(tried) > 1 and value in (tried[0], tried[-1]):
-                    ends[name].append("smallest" if value == tried[0] else "largest")
-        found = [
-            f"{title} {in_words(f'{count} the {end}' for end, count in sorted(Counter(ends[name]).items()))}"
-            for name, title in _SHARED.items()
-            if ends[name]
-        ]
+        winners = [_ends_of_winner(Points.read(file)) for file in files if file.is_file()]
+        found = []
+        for name, title in _SHARED.items():
+            counts = Counter(ends[name] for ends in winners if name in ends)
+            if counts:
+                found.append(f"{title} {in_words(f'{n} the {end}' for end, n in sorted(counts.items()))}")
         if found:
-            parts.append(f"{column.dataset.title} ({swept} rows): {', '.join(found)}")
+            parts.append(f"{column.dataset.title} ({len(winners)} rows): {', '.join(found)}")
     if parts:
         yield (
-            "**Ends of lists.** A better point may lie beyond a value that is the smallest or the largest "
-            f"which a row's sweep tried. Of how many winners it is: {'; '.join(parts)}."
+            "**Ends of lists.** A better point may lie beyond the smallest or the largest value that a row's "
+            f"sweep tried. So many winners have such a value: {'; '.join(parts)}."
         )
+
+
+def _ends_of_winner(points: Points) -> dict[str, str]:
+    """Hyper-parameters of a sweep's winner that have the smallest or the largest value tried → which."""
+    ends = {}
+    for best in points.ranked()[:1]:
+        for name in set(_SHARED) & set(points.names):
+            tried, value = sorted(points.values(name)), best.values[points.names.index(name)]
+            if len(tried) > 1 and value in (tried[0], tried[-1]):
+                ends[name] = "smallest" if value == tried[0] else "largest"
+    return ends
 
 
 def _embedding_sizes(frame: Frame, results: Path) -> Iterator[str]:
@@ -138,7 +140,7 @@ def _embedding_sizes(frame: Frame, results: Path) -> Iterator[str]:
     if parts:
         n = len({line["row"] for line in lines})
         yield (
-            f"**Embedding sizes.** The sweeps of the larger data sets leave out the largest of the paper's. "
+            "**Embedding sizes.** The sweeps of the larger data sets leave out the largest of the paper's. "
             f"What the same plan of {n} rows would take, by steps of a stack of each row that were timed: "
             f"{'; '.join(parts)}."
         )

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from bench import cell as cells
 from bench import compose
+from bench.command.crew import starting_processes
 from bench.errors import BenchError, nearest
 from bench.records.metric import METRICS
 from bench.records.record import Record
@@ -138,7 +139,8 @@ def trained(
         joblib.delayed(_numbered)(place, each, overrides, store, only in each.group)
         for place, each in enumerate(study.variants)
     )
-    answers = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(work)
+    with starting_processes():
+        answers = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(work)
     for place, answer in tqdm(answers, total=len(study.variants), unit="variant", disable=None):
         yield study.variants[place], answer
 
