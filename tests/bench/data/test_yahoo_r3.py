@@ -73,9 +73,9 @@ def test_files_of_the_releases_size_take_no_time(tmp_path: Path) -> None:
         pd.DataFrame(np.stack(columns, 1)).to_csv(
             tmp_path / "yahoo_r3" / name, sep="\t", header=False, index=False
         )
-    start = time.perf_counter()
+    start = time.process_time()
     ratings = load(tmp_path)
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3
     assert (len(ratings.biased), len(ratings.unbiased)) == (311704, 54000)
     assert not ratings.comparable
 
