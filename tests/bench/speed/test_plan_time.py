@@ -57,7 +57,7 @@ def test_further_embedding_sizes_are_reckoned_beside_the_sweeps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan_time, "SWEEPS", tmp_path)
-    # Costs that grow with the embeddings alone: measured ones of so small a set differ by the machine's noise.
+    # Costs that grow with the embeddings alone: what is measured on so small a set is mostly noise.
     none, an_hour_a_size = np.zeros(4), np.array([0.0, 0.0, 3600.0, 0.0])
     costs = Costs(none, an_hour_a_size, an_hour_a_size, steps=lambda batch_size: 1)
     for module in (plan_time, forecast):
