@@ -117,7 +117,11 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     yield of
 
 
-ELSEWHERE = pytest.mark.parametrize("launcher", ["joblib", pytest.param("submitit_local", marks=LATER)])
+# Half a minute each; that joblib starts, is stopped and loses a process is tested in `make test` too.
+ELSEWHERE = pytest.mark.parametrize(
+    "launcher", [pytest.param(name, marks=LATER) for name in ("joblib", "submitit_local")]
+)
+DYING = pytest.mark.parametrize("launcher", ["joblib", pytest.param("submitit_local", marks=LATER)])
 
 
 @ELSEWHERE
@@ -173,7 +177,7 @@ def test_what_a_launcher_writes_lies_among_the_scratch_files(swept: Any, launche
 # --- What goes wrong ----------------------------------------------------------------------------------
 
 
-@ELSEWHERE
+@DYING
 def test_a_job_that_dies_is_one_sentence(launcher: str, tmp_path: Path) -> None:
     file = write_method(tmp_path, "dying", "os.kill(os.getpid(), signal.SIGKILL)")
     words = ("method=dying", f"methods.extra=[{file}]", f"hydra/launcher={launcher}")

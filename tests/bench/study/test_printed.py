@@ -114,11 +114,11 @@ def test_every_printed_number_has_a_line_and_the_files_are_written(tmp_path: Pat
     written = printed.write_answers(results, tmp_path)
     assert [file.name for file in written] == [f"printed_numbers.{kind}" for kind in ("csv", "md", "svg")]
     rows = list(csv.DictReader(written[0].open(encoding="utf-8")))
-    lines = table.load_results(results, published=True).lines
-    own = [line for line in lines if line.paper and not line.dataset.repeats]
+    committed = csv.DictReader((results / "published" / "table1.csv").open(encoding="utf-8"))
+    own = [line for line in committed if line["paper"] and line["dataset"] in ("coat", "yahoo_r3")]
     assert len(rows) == len(own) > 0
     within = [row for row in rows if row["answer"] == TUNED]
-    assert len(within) == sum(bool(line.within) for line in own)
+    assert len(within) == sum(line["within"] == "True" for line in own) > 0
 
 
 def test_the_study_names_what_it_changes() -> None:
