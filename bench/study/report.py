@@ -138,7 +138,8 @@ def runs(findings: Findings, sweeps: Path) -> str:
         if column.metric is not AUC or not paper_rows(column):
             continue
         paper, controls = column.of_family("paper"), column.of_family("control")
-        lines = [*paper.values(), *controls.values()]
+        further = column.of_family("further")
+        lines = [*paper.values(), *controls.values(), *further.values()]
         swept = read_folder(sweeps / column.protocol / column.dataset.dataset).values()
         trainings = sum(len(points.trainings) for points in swept)
         hours = sum(points.seconds for points in swept) / 3600
@@ -148,9 +149,9 @@ def runs(findings: Findings, sweeps: Path) -> str:
             [
                 column.dataset.title,
                 column.protocol,
-                f"{len(paper)} + {len(controls)}",
+                " + ".join(str(len(rows)) for rows in (paper, controls, further)),
                 _range(len(line.values) for line in lines),
-                _range(line.cell.points for line in paper.values()),
+                _range(line.cell.points for line in (*paper.values(), *further.values())),
                 findings.frame.tuning.get((column.protocol, column.dataset.dataset), ""),
                 f"{trainings:,}" if trainings else "",
                 f"{hours:.1f}" if trainings else "",
@@ -158,7 +159,7 @@ def runs(findings: Findings, sweeps: Path) -> str:
                 ", ".join(sorted(commits)),
             ]
         )
-    header = ["Data set", "Protocol", "Rows + controls", "Seeds", "Points a row", "Points × seeds by stage"]
+    header = ["Data set", "Protocol", "Rows + controls + further", "Seeds", "Points a row", "Points × seeds by stage"]
     header += ["Trainings of the sweep", "Hours of the sweep", "Hours of the final runs", "Commits"]
     return _table(table, header)
 
