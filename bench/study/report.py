@@ -159,8 +159,8 @@ def runs(findings: Findings, sweeps: Path) -> str:
                 ", ".join(sorted(commits)),
             ]
         )
-    header = ["Data set", "Protocol", "Rows + controls + further", "Seeds", "Points a row", "Points × seeds by stage"]
-    header += ["Trainings of the sweep", "Hours of the sweep", "Hours of the final runs", "Commits"]
+    header = ["Data set", "Protocol", "Rows + controls + further", "Seeds", "Points a row"]
+    header += ["Points × seeds by stage", "Trainings of the sweep", "Hours of the sweep", "Hours of the final runs", "Commits"]
     return _table(table, header)
 
 
