@@ -160,7 +160,13 @@ def runs(findings: Findings, sweeps: Path) -> str:
             ]
         )
     header = ["Data set", "Protocol", "Rows + controls + further", "Seeds", "Points a row"]
-    header += ["Points × seeds by stage", "Trainings of the sweep", "Hours of the sweep", "Hours of the final runs", "Commits"]
+    header += [
+        "Points × seeds by stage",
+        "Trainings of the sweep",
+        "Hours of the sweep",
+        "Hours of the final runs",
+        "Commits",
+    ]
     return _table(table, header)
 
 
