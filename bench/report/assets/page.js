@@ -1,6 +1,16 @@
 // What the page carries, by digest. cells: what their windows show. curves, points, rates: what is drawn. By
 // choice (protocol|scope|metric): cards, ranks. scopes: choice of data sets → data sets. verdicts: worst first.
+// AUCs of curves and points come in ten-thousandths, each less the one before (bench.report.charts.differences).
 const data = JSON.parse(document.getElementById("records").textContent);
+const summed = (differences) => {
+  let whole = 0;
+  return differences.map((each) => (whole += each) / 1e4);
+};
+for (const curves of Object.values(data.curves)) curves.auc = curves.auc.map(summed);
+for (const { names, points } of Object.values(data.points)) {
+  const aucs = summed(points.map((point) => point[names.length]));
+  points.forEach((point, i) => { point[names.length] = aucs[i]; });
+}
 const filters = document.getElementById("filters");
 const status = document.getElementById("status");
 const selects = [...document.querySelectorAll("select[name]")];

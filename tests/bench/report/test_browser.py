@@ -264,6 +264,11 @@ def test_charts_are_drawn_once_they_come_near(browser: Browser, page: Path) -> N
     assert browser.run(f"{first}.querySelectorAll('circle.kept').length") == 8
     ends = f"[...{first}.querySelectorAll('polyline.seed')].map(e => e.points.length)"
     assert browser.run(ends) == [4] + [6] * 7
+    # What came as differences is an AUC again: all lines lie within the chart.
+    heights = f"[...{first}.querySelectorAll('polyline.seed')].flatMap(e => [...e.points].map(p => p.y))"
+    high = browser.run(f"{first}.querySelector('svg').viewBox.baseVal.height")
+    drawn = browser.run(heights)
+    assert 0 < min(drawn) < max(drawn) < high
     swept = "document.querySelector('figure[data-points]')"
     assert browser.run(f"{swept}.querySelector('svg').ariaLabel").startswith("learning rate: 0.01 gives 0.7")
     assert browser.run(f"{swept}.querySelector('figcaption').innerText") == "learning rate 0.010"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import shlex
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import bench
 from bench import cell as trainable
@@ -15,7 +18,7 @@ from bench import compose, table
 from bench.errors import BenchError
 from bench.records.points import AFTER, BEFORE, Points, Training
 from bench.records.record import read_record
-from bench.report.charts import points_data, sensitivities, tried_caption
+from bench.report.charts import differences, points_data, sensitivities, tried_caption
 from bench.report.details import CellDetails, full_command, read_cell_details, read_cells, swept_points
 from bench.report.page import page_files
 from bench.report.traces import Traces
@@ -124,7 +127,13 @@ def test_points_are_averaged_over_their_seeds_before_the_best_is_taken(results: 
     assert (data["count"], data["trainings"], data["names"]) == (3, 6, ["learning_rate", "loss"])
     assert data["values"] == [[0.01, 0.1], ["mse"]]
     # That of the most seeds first, as the sweep ranks.
-    assert data["points"] == [[1, 0, 0.6, 3], [0, 0, 0.8, 2]]
+    assert data["points"] == [[1, 0, 6000, 3], [0, 0, 2000, 2]]
+
+
+@given(st.lists(st.integers(0, 10_000)))
+def test_differences_add_up_to_the_values(whole: list[int]) -> None:
+    values = [each / 10_000 for each in whole]
+    assert [each / 10_000 for each in itertools.accumulate(differences(values))] == values
 
 
 @pytest.mark.slow
