@@ -93,18 +93,18 @@ def kept_auc(curves: Sequence[Curve]) -> float:
 def curve_data(curves: Sequence[Curve]) -> dict[str, Any]:
     """The curves as the script reads them: common steps, and of each seed its values up to its end.
 
-    auc: of each seed as `differences`.
+    auc: of each seed as `successive_differences`.
     """
     steps = max((curve.steps for curve in curves), key=len)
     return {
         "steps": steps,
         "seeds": [curve.seed for curve in curves],
         "kept": [[curve.kept_step, curve.kept_auc] for curve in curves],
-        "auc": [differences(curve.auc) for curve in curves],
+        "auc": [successive_differences(curve.auc) for curve in curves],
     }
 
 
-def differences(values: Iterable[float]) -> list[int]:
+def successive_differences(values: Iterable[float]) -> list[int]:
     """Values of four decimals as ten-thousandths, each less the one before: half as long in the page."""
     whole = [round(value * 10_000) for value in values]
     return [after - before for before, after in itertools.pairwise([0, *whole])]
@@ -149,10 +149,10 @@ def points_data(cell: CellDetails) -> dict[str, Any]:
     """The points tried as the script reads them, from best to worst.
 
     values: of each hyper-parameter, in their order. points: the place of each value among these, the AUC
-    and the number of seeds behind it; the AUC as `differences`.
+    and the number of seeds behind it; the AUC as `successive_differences`.
     """
     points, ranked = cell.points, cell.tried
-    aucs = differences(point.auc for point in ranked)
+    aucs = successive_differences(point.auc for point in ranked)
     values = [list(points.by_value(name, cell.criterion)) for name in points.names]
     places = [{value: place for place, value in enumerate(column)} for column in values]
     return {

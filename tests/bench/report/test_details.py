@@ -18,7 +18,7 @@ from bench import compose, table
 from bench.errors import BenchError
 from bench.records.points import AFTER, BEFORE, Points, Training
 from bench.records.record import read_record
-from bench.report.charts import differences, points_data, sensitivities, tried_caption
+from bench.report.charts import points_data, sensitivities, successive_differences, tried_caption
 from bench.report.details import CellDetails, full_command, read_cell_details, read_cells, swept_points
 from bench.report.page import page_files
 from bench.report.traces import Traces
@@ -133,7 +133,7 @@ def test_points_are_averaged_over_their_seeds_before_the_best_is_taken(results: 
 @given(st.lists(st.integers(0, 10_000)))
 def test_differences_add_up_to_the_values(whole: list[int]) -> None:
     values = [each / 10_000 for each in whole]
-    assert [each / 10_000 for each in itertools.accumulate(differences(values))] == values
+    assert [each / 10_000 for each in itertools.accumulate(successive_differences(values))] == values
 
 
 @pytest.mark.slow
