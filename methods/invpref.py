@@ -23,9 +23,9 @@ Differences from the paper:
    and the classifier's own. b is `variant_weight`, a is `reversal`; the weights of public settings come to
    b = .14 to 24 (3 for Yahoo! R3, 4.2 for Coat; 977 for Yahoo! R3's stars) and a = .8 to 1.3.
 4. L2 is Adam's coupled weight decay as in all rows, L1 is left out; environments are not weighted by size.
-   Public code decays neither the c_k nor the classifier and breaks ties at random. Here a decay of 3e-4 or
-   more may shrink n_k to 0 in long trainings; all ratings then fall into one environment, and the row is MF:
-   the diagnostic `largest_environment` is 1 where that happened.
+   Public code decays neither the c_k nor the classifier and breaks ties at random. Here the common decay may
+   shrink n_k to 0; all ratings then fall into the first environment, and the row is MF: the diagnostic
+   `largest_environment` is 1 where that happened.
 5. Public code re-assigns every 5 to 30 epochs of a few large batches; an epoch here has more steps.
 """
 
