@@ -209,8 +209,14 @@ def _block(frame: Frame, columns: Sequence[_Column], title: int) -> str:
         before = here
     table: list[list[str] | str] = [over, heads]
     for _, rows in layout.row_blocks(frame):
-        table.append(SEPARATING_LINE)
-        for row in rows:
+        # Further methods that these data sets have no number of would be a screen of dashes.
+        shown = [
+            row
+            for row in rows
+            if row.family != "further" or any(column.entries[row.method] != ABSENT for column in columns)
+        ]
+        table += [SEPARATING_LINE] if shown else []
+        for row in shown:
             name = row.title if len(row.title) <= title else row.title[: title - 1] + "…"
             table.append([name, *(column.entries[row.method] for column in columns)])
     # A data set's title may be wider than its first column.

@@ -65,6 +65,20 @@ def test_they_stand_below_the_papers_rows_and_above_the_controls(
     assert page_files(frame, results)["index.html"].count('data-method="newer"') == 2
 
 
+def test_the_terminal_leaves_them_out_where_they_have_no_number(frame: Frame) -> None:
+    """On KuaiRec alone they would be rows of dashes; a row of the paper's stays."""
+    of = {
+        block.split()[0]: block
+        for block in in_terminal(frame, 60).split("\n\n")
+        if "Newer" in block or "JL" in block
+    }
+    assert "Newer" in of["Coat"] and "Newest" in of["Coat"]
+    assert "Newer" not in of["KuaiRec"] and "Newest" not in of["KuaiRec"] and "JL" in of["KuaiRec"]
+    # Nor is there a rule for them: below the head, and above the controls.
+    assert sum(line.startswith("---") for line in of["KuaiRec"].splitlines()) == 2
+    assert sum(line.startswith("---") for line in of["Coat"].splitlines()) == 3
+
+
 def test_they_are_corrected_together(text: dict[str, str]) -> None:
     tests = [
         row
