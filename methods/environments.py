@@ -5,7 +5,7 @@ Shapes: G members, B pairs, K environments; |O| observed ratings.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -84,15 +84,18 @@ class EveryEpochs:
 class Environments:
     """The environment of each observed rating.
 
-    cells: (|O|,) the ratings' cells u * I + i, sorted. order: (|O|,) where the ratings stand in the data.
-    of: (G, |O|) uint8, each one's environment, in the order of `cells`.
+    seeds: (G,) of the members. cells: (|O|,) the ratings' cells u * I + i, sorted. order: (|O|,) where the
+    ratings stand in the data. of: (G, |O|) uint8, each one's environment, in the order of `cells`.
+    rounds: how often the ratings were assigned anew.
     """
 
     data: TrainingData
+    seeds: Tensor
     number: int
     cells: Tensor
     order: Tensor
     of: Tensor
+    rounds: int = 0
 
     @classmethod
     def random(cls, data: TrainingData, seeds: Tensor, number: int) -> Environments:
@@ -105,19 +108,15 @@ class Environments:
             for seed in set(seeds.tolist())
         }
         of = torch.stack([drawn[seed] for seed in seeds.tolist()]).to(cells.device)
-        return cls(data, number, cells, order, of)
+        return cls(data, seeds, number, cells, order, of)
 
     def __call__(self, observed: Pairs) -> Tensor:
         """(G, B) int64, the environments of a batch of O."""
         place = torch.searchsorted(self.cells, observed.users * self.data.n_items + observed.items)
         return self.of.gather(1, place).long()
 
-    def reassign(self, losses: Callable[[Batch], Tensor]) -> None:
-        """Puts each rating into the environment that explains it best.
-
-        Args:
-            losses: gives of a batch (G, B) the loss in each environment, (G, B, K).
-        """
+    def chunks(self) -> Iterator[tuple[Tensor, Batch]]:
+        """All of O, a few ratings at a time: their places (B,) in `cells`, and they themselves, (G, B)."""
         n = len(self.of)
         size = max(1, _CHUNK // (n * self.number))
         for place in torch.arange(len(self.cells), device=self.cells.device).split(size):
@@ -125,8 +124,40 @@ class Environments:
             users, items, labels = (
                 each[which].expand(n, -1) for each in (self.data.users, self.data.items, self.data.labels)
             )
-            found = losses(Batch(users, items, labels, torch.ones_like(labels)))
-            self.of[:, place] = found.argmin(-1).to(torch.uint8)
+            yield place, Batch(users, items, labels, torch.ones_like(labels))
+
+    def reassign(self, losses: Callable[[Batch], Tensor]) -> None:
+        """Puts each rating into the environment that explains it best; of several that do, one at random.
+
+        A rule such as the first of them would fill one environment where none of them says anything yet.
+
+        Args:
+            losses: gives of a batch (G, B) the loss in each environment, (G, B, K).
+        """
+        self.rounds += 1
+        lots: Tensor | None = None  # of the whole round, so that they don't depend on the chunks
+        for place, batch in self.chunks():
+            found = losses(batch)
+            least = found == found.amin(-1, keepdim=True)
+            if bool((least.sum(-1) > 1).any()):
+                lots = self._lots() if lots is None else lots
+                self.of[:, place] = (least * lots[:, place]).argmax(-1).to(torch.uint8)
+            else:
+                self.of[:, place] = found.argmin(-1).to(torch.uint8)
+
+    def _lots(self) -> Tensor:
+        """Positive numbers (G, |O|, K), the same for members of one seed, others in each round."""
+        shape = (len(self.cells), self.number)
+        drawn = {
+            seed: 1 - torch.rand(shape, generator=generator("ties", seed, self.rounds))  # in (0, 1]
+            for seed in set(self.seeds.tolist())
+        }
+        return torch.stack([drawn[seed] for seed in self.seeds.tolist()]).to(self.cells.device)
+
+    def root_mean_square(self, values: Callable[[Batch], Tensor]) -> Tensor:
+        """(G,) of what `values` gives of a batch (G, B) for each environment, (G, B, K), over all of O."""
+        sums = [values(batch).double().square().sum((-1, -2)) for _, batch in self.chunks()]
+        return (torch.stack(sums).sum(0) / (len(self.cells) * self.number)).sqrt()
 
     def shares(self) -> Tensor:
         """(G, K) of the ratings in each environment."""
@@ -134,4 +165,4 @@ class Environments:
 
     def take(self, members: Tensor) -> Environments:
         """The members of the index (G',)."""
-        return replace(self, of=self.of[members])
+        return replace(self, seeds=self.seeds[members], of=self.of[members])

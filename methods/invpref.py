@@ -8,7 +8,7 @@
     NLL(k | x): of a softmax classifier of environments. rev_a hands x on and a gradient of -a times the
     classifier's back, so that p_u ∘ q_i learns to tell nothing of the environment.
     Each rating of O is in one environment k, at first at random; every so many epochs it goes to the one in
-    which ℓ(σ(f + n_k), r) is least.
+    which ℓ(σ(f + n_k), r) is least, of several to one at random.
 
 With K = 1 it is MF, since n is 0 and there is nothing to tell. It sees no rating of A.
 
@@ -23,9 +23,9 @@ Differences from the paper:
    and the classifier's own. b is `variant_weight`, a is `reversal`; the weights of public settings come to
    b = .14 to 24 (3 for Yahoo! R3, 4.2 for Coat; 977 for Yahoo! R3's stars) and a = .8 to 1.3.
 4. L2 is Adam's coupled weight decay as in all rows, L1 is left out; environments are not weighted by size.
-   Public code decays neither the c_k nor the classifier and breaks ties at random. Here the common decay may
-   shrink n_k to 0; all ratings then fall into the first environment, and the row is MF: the diagnostic
-   `largest_environment` is 1 where that happened.
+   As in public code nothing decays the c_k and the classifier: if they decayed, n_k would go to 0. A strong
+   decay of p' and q' may still empty some of the K environments. The diagnostics are the largest one's share
+   when training ended, and the root mean square of n_k at the chosen epoch, which is 0 where the row is MF.
 5. Public code re-assigns every 5 to 30 epochs of a few large batches; an epoch here has more steps.
 """
 
@@ -50,11 +50,16 @@ if TYPE_CHECKING:
 
 
 class EnvironmentModel(Part):
-    """The vectors c_k (G, K, D) of environments, and their classifier, weights (G, D, K), bias (G, 1, K)."""
+    """The vectors c_k (G, K, D) of environments, and their classifier, weights (G, D, K), bias (G, 1, K).
+
+    Nothing decays them, whatever `weight_decay` is.
+    """
 
     def __init__(
         self, method: Method, name: str, learning_rate: Tensor, weight_decay: Tensor, *, number: int
     ) -> None:
+        # Adam's coupled decay would drive the c_k together wherever f alone fits the ratings.
+        weight_decay = torch.zeros_like(weight_decay)
         size, like = method.config.embedding_size, method.data.labels
         tables = {
             "vectors": normal(method, f"{name}/vectors", (number, size)),
@@ -137,5 +142,10 @@ class InvPref(Method):
         return self.pointwise(logits, batch.labels.unsqueeze(-1).expand_as(logits))
 
     def diagnostics(self) -> dict[str, Tensor]:
-        """The largest environment's share of O."""
-        return {"largest_environment": self.environments.shares().max(-1).values}
+        """The largest environment's share of O, and the root mean square of n_k over O and all k."""
+        with torch.no_grad():
+            size = self.environments.root_mean_square(self.variants)
+        return {
+            "largest_environment": self.environments.shares().max(-1).values,
+            "variant_size": size,
+        }

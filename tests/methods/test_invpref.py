@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from bench.config import EngineConfig
+from bench.engine.sampling import Batch
 from bench.engine.training import Validation, train
+from methods import environments
 from methods.environments import Environments, EveryEpochs, reversed_gradient
 from tests.methods.small import Whole, all_observed, built, data, gradients, plain_logits
 
@@ -49,6 +51,36 @@ def test_environments_follow_their_ratings_and_the_least_loss() -> None:
     assert_close(pair.shares()[0], torch.bincount(wanted, minlength=3) / 14.0, check_dtype=False)
     one = pair.take(torch.tensor([1]))
     assert torch.equal(one.of, pair.of[1:])
+
+
+def test_ties_go_to_one_of_the_least_at_random_the_same_for_one_seed_whatever_the_chunks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    of, seeds = data(), torch.tensor([0, 1, 0])
+
+    def losses(pairs: Batch) -> Tensor:  # the first and the last of three are tied
+        return torch.tensor([0.5, 1.0, 0.5]).expand(*pairs.users.shape, 3)
+
+    found = Environments.random(of, seeds, 3)
+    rounds = []
+    for _ in range(40):
+        found.reassign(losses)
+        rounds.append(found.of.clone())
+    assert torch.equal(rounds[0][0], rounds[0][2]) and not torch.equal(rounds[0][0], rounds[0][1])
+    assert not torch.equal(rounds[0], rounds[1])
+    every = torch.stack(rounds)
+    assert set(every.unique().tolist()) == {0, 2}
+    assert abs((every == 0).double().mean().item() - 0.5) < 0.05  # 1,680 draws: 4 standard errors
+    monkeypatch.setattr(environments, "_CHUNK", 18)
+    small = Environments.random(of, seeds, 3)
+    assert len(list(small.chunks())) == 7
+    expected = losses(all_observed(built("invpref", of))).square().mean().sqrt()
+    assert_close(small.root_mean_square(losses), expected.expand(3), check_dtype=False)
+    small.reassign(losses)
+    assert torch.equal(small.of, rounds[0])
+    taken = Environments.random(of, seeds, 3).take(torch.tensor([1, 2]))
+    taken.reassign(losses)
+    assert torch.equal(taken.of, rounds[0][1:])
 
 
 @pytest.mark.parametrize("loss", ["bce", "mse"])
@@ -94,16 +126,16 @@ def test_its_loss_is_the_formula(loss: str) -> None:
     )
 
 
-def trained(key: str, **fields: Any) -> Any:
+def trained(key: str, epochs: int = 6, **fields: Any) -> Any:
     of = data()
     method = built(key, of, spread=0.0, batch_size=7, learning_rate=0.05, **fields)
     validation = Validation(of.unbiased_users, of.unbiased_items, of.unbiased_labels)
-    return train(method, validation, EngineConfig(max_epochs=6, patience=9), 1).method
+    return train(method, validation, EngineConfig(max_epochs=epochs, patience=epochs), 1).method
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 1e-2])
 def test_one_environment_is_mf(weight_decay: float) -> None:
-    fields = {"everywhere_ratio": 0, "weight_decay": weight_decay}
+    fields: dict[str, Any] = {"everywhere_ratio": 0, "weight_decay": weight_decay}
     expected = trained("mf", **fields)
     method = trained("invpref", environments=1, interval=1, **fields)
     for name, table in expected.prediction.tables.items():
@@ -125,3 +157,17 @@ def test_the_ratings_change_environments_when_the_interval_is_over() -> None:
     assert torch.equal(method.environments(batch), method.errors(batch).argmin(-1))
     share = method.diagnostics()["largest_environment"]
     assert share.shape == (2,) and bool(((share >= 0.5) & (share <= 1)).all())
+
+
+def test_the_environments_stay_alive_under_a_decay_of_the_preferences() -> None:
+    """With the c_k decayed as well, and ties sent to the first, all were in one after this training."""
+    method: Any = built(
+        "invpref", environments=2, interval=1, batch_size=7, learning_rate=0.05, weight_decay=1e-2
+    )
+    draw = Whole(method)
+    for _ in range(300):
+        method.step(draw)
+    found = method.diagnostics()
+    assert not found["variant_size"].requires_grad
+    assert bool((found["largest_environment"] <= 0.8).all()), found
+    assert bool((found["variant_size"] > 0.5).all()), found
