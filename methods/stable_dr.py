@@ -19,7 +19,8 @@ Differences from the paper:
 2. mean_D (1 − o / p) · (ê − mean_D ê) is − density · mean_O (ê − mean_D ê) / p, and is estimated so: of pairs
    drawn from D few are observed. Its square's gradient is 2 · sg(running mean) · ∂, with a momentum of .9:
    the square of a batch's value is mostly its noise, which a larger p makes smaller.
-3. Means in place of sums, so that η is the same for every batch size. The list holds the authors' numbers.
+3. Means in place of sums, so that η is the same for every batch size: the authors' η times n, the number of
+   their batch's pairs, is ours, 38,400 for their setting on Coat.
 4. The order of labels and predictions in ê is that of e; the authors' code has them the other way round.
 """
 
