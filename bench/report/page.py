@@ -55,6 +55,7 @@ from bench.report.details import CRITERION_TITLES, CellDetails, read_cells, tuni
 from bench.report.forest import forests
 from bench.report.method_cards import method_card
 from bench.report.ranks import RowRanks, ranking
+from bench.report.shared import SharedParts, restored
 from bench.report.traces import DRAWN_USERS, STATISTICS, Traces, trace_files
 from bench.report.verdict import SIGNS, cards, cell_name, heat
 from bench.table import PAPER, layout, load_results
@@ -102,9 +103,13 @@ def read_windows(page: Path) -> dict[str, Any]:
     """
     try:
         text = page.read_text(encoding="utf-8")
-        found = json.loads(text.rpartition(_HOLDER)[2].partition("</script>")[0])["cells"]
-        return {digest: entry for digest, entry in found.items() if "missing" not in entry}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        found = json.loads(text.rpartition(_HOLDER)[2].partition("</script>")[0])
+        return {
+            digest: restored(entry, found["shared"])
+            for digest, entry in found["cells"].items()
+            if "missing" not in entry
+        }
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return {}
 
 
@@ -182,7 +187,8 @@ def page_text(
         "ranks": {key: _ranks_data(found) for key, found in rankings.items()},
         "costs": {f"{block.protocol}|{block.dataset}": _cost_data(block) for block in costs},
     }
-    data["cells"] = _windows(cells, limit - len(text.encode()) - len(_json(data).encode()), kept)
+    room = limit - len(text.encode()) - len(_json(data).encode())
+    data["cells"], data["shared"] = _windows(cells, room, kept)
     # The only element of this name: what is not from the templates is escaped.
     before, holder, after = text.rpartition(_HOLDER)
     return before + holder + _json(data) + after
@@ -331,14 +337,18 @@ def _chart_data(cells: Sequence[CellDetails]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _windows(cells: Sequence[CellDetails], room: float, kept: Mapping[str, Any]) -> dict[str, Any]:
-    """Digest → what its window shows, in the table's order as far as so many bytes go."""
-    found = {}
+def _windows(
+    cells: Sequence[CellDetails], room: float, kept: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Digest → what its window shows, in the table's order as far as so many bytes go; what windows share."""
+    found: dict[str, Any] = {}
+    shared = SharedParts()
     for cell in cells:
-        entry = _window(cell, kept)
-        room -= len(_json(entry).encode())
+        known = len(shared.parts)
+        entry = shared.lifted(_window(cell, kept))
+        room -= len(_json([entry, shared.parts[known:]]).encode())
         found[cell.digest] = entry if room > 0 else {"title": cell.title, "missing": "room"}
-    return found
+    return found, shared.parts
 
 
 def _window(cell: CellDetails, kept: Mapping[str, Any]) -> dict[str, Any]:

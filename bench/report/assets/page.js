@@ -1,5 +1,6 @@
 // What the page carries, by digest. cells: what their windows show. curves, points, rates: what is drawn. By
 // choice (protocol|scope|metric): cards, ranks. scopes: choice of data sets → data sets. verdicts: worst first.
+// Configurations and data of windows are places in `shared` (bench.report.shared).
 // AUCs of curves and points come in ten-thousandths, each less the one before (bench.report.charts.successive_differences).
 const data = JSON.parse(document.getElementById("records").textContent);
 const summed = (differences) => {

@@ -176,10 +176,10 @@ function fillRecord(button) {
   if (data.points[digest] !== undefined) triedPoints(data.points[digest]);
   list("Validation, and sd of the means over re-tunings", record.tuning);
   list("Diagnostics, mean over seeds", record.diagnostics);
-  list("Data", record.data);
-  list("Data set's configuration", record.configuration?.dataset);
-  list("Protocol", record.configuration?.protocol);
-  list("Engine", record.configuration?.engine);
+  list("Data", data.shared[record.data]);
+  list("Data set's configuration", data.shared[record.configuration?.dataset]);
+  list("Protocol", data.shared[record.configuration?.protocol]);
+  list("Engine", data.shared[record.configuration?.engine]);
   list("Provenance", record.provenance);
 }
 

@@ -19,6 +19,7 @@ from bench.errors import BenchError
 from bench.records import store
 from bench.report.details import read_cells
 from bench.report.page import page_text
+from bench.report.shared import SharedParts, restored
 from bench.table import load_frame, load_results
 from tests.bench.small_results import SEEDS, make_results
 
@@ -55,7 +56,8 @@ def carried(page: str) -> dict[str, Any]:
 
 def records(page: str) -> dict[str, Any]:
     """What the page's windows show."""
-    return dict(carried(page)["cells"])
+    found = carried(page)
+    return {digest: restored(entry, found["shared"]) for digest, entry in found["cells"].items()}
 
 
 class Balance(HTMLParser):
@@ -157,6 +159,18 @@ def test_a_page_has_a_limit_and_names_the_records_that_would_exceed_it(results: 
     small = page_text(frame, cells, limit=whole - 2000)
     assert whole < 2.5e6 and len(small.encode()) <= whole - 1500
     assert "room" in {record.get("missing") for record in records(small).values()}
+
+
+def test_what_windows_share_is_carried_once_and_put_back(page: str) -> None:
+    windows = [*records(page).values(), {"title": "absent", "missing": "absent"}]
+    before = json.dumps(windows)
+    shared = SharedParts()
+    lifted = [shared.lifted(each) for each in windows]
+    assert json.dumps(windows) == before
+    assert [restored(each, shared.parts) for each in lifted] == windows
+    assert lifted[0]["configuration"]["protocol"] == lifted[1]["configuration"]["protocol"]
+    assert len(shared.parts) == len({json.dumps(part) for part in shared.parts}) < 2 * len(windows)
+    assert carried(page)["shared"] == shared.parts
 
 
 def test_every_cell_of_the_table_has_its_record(page: str) -> None:
