@@ -23,9 +23,10 @@ Differences from the paper:
    and the classifier's own. b is `variant_weight`, a is `reversal`; the weights of public settings come to
    b = .14 to 24 (3 for Yahoo! R3, 4.2 for Coat; 977 for Yahoo! R3's stars) and a = .8 to 1.3.
 4. L2 is Adam's coupled weight decay as in all rows, L1 is left out; environments are not weighted by size.
-   As in public code nothing decays the c_k and the classifier: if they decayed, n_k would go to 0. A strong
-   decay of p' and q' may still empty some of the K environments. The diagnostics are the largest one's share
-   when training ended, and the root mean square of n_k at the chosen epoch, which is 0 where the row is MF.
+   As in public code nothing decays the c_k and the classifier. p' and q' have a decay of their own, for which
+   public code has that of p and q: it drives n_k to 0 in the many steps here during which environments are
+   random, and there it stays. The diagnostics are the largest environment's share when training ended, and
+   the root mean square of n_k at the chosen epoch, which is 0 where the row is MF.
 5. Public code re-assigns every 5 to 30 epochs of a few large batches; an epoch here has more steps.
 """
 
@@ -95,6 +96,7 @@ class InvPref(Method):
         interval: int = field(default=5, metadata=at_least(1))  # epochs until ratings change environments
         variant_weight: float = field(default=4.0, metadata=at_least(0))  # b
         reversal: float = field(default=1.0, metadata=at_least(0))  # a
+        variant_weight_decay: float = field(default=1e-5, metadata=at_least(0))  # of p' and q'
 
         def check(self) -> None:
             """See `MethodConfig.check`."""
@@ -105,7 +107,7 @@ class InvPref(Method):
         """Both preferences, the environments' model, and each rating's environment."""
         config = self.config
         self.prediction = self.part(Factorisation, "prediction")
-        self.variant = self.part(Vectors, "variant")
+        self.variant = self.part(Vectors, "variant", weight_decay=config.variant_weight_decay)
         self.model = self.part(EnvironmentModel, "environments", number=config.environments)
         self.environments = Environments.random(self.data, self.seeds, config.environments)
         self.clock = EveryEpochs.of(self.data, config.batch_size, config.interval)
