@@ -72,8 +72,8 @@ def read(runs: Path, digest: str) -> dict[str, Any]:
     return _load(Path(runs) / digest, digest)[0]
 
 
-def read_arrays(runs: Path, digest: str) -> dict[str, Array]:
-    """The arrays of a record, checked byte for byte.
+def read_arrays(runs: Path, digest: str, prefixes: tuple[str, ...] = ("",)) -> dict[str, Array]:
+    """The arrays of a record whose names begin with one of the prefixes; the file is checked byte for byte.
 
     Raises:
         NoRecord: there is none.
@@ -84,7 +84,7 @@ def read_arrays(runs: Path, digest: str) -> dict[str, Array]:
     content = _load(folder, digest)[1]
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+            return {name: arrays[name] for name in arrays.files if name.startswith(prefixes)}
     except Exception as error:  # whatever numpy and zipfile raise on a file that is not an archive
         raise _damaged(folder / "arrays.npz", f"is not a plain array archive ({error})") from error
 

@@ -244,11 +244,9 @@ class UserValues:
         if self._runs is None:
             return None
         try:
-            arrays = store.read_arrays(self._runs, digest)
+            return store.read_arrays(self._runs, digest, ("users_", "ndcg_", "recall_"))
         except store.NoRecord:
             return None
-        wanted = ("users_", "ndcg_", "recall_")
-        return {name: values for name, values in arrays.items() if name.startswith(wanted)}
 
 
 def compare_users(

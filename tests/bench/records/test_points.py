@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,17 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         assert back.validation_auc == pytest.approx(mine.validation_auc, abs=1e-6, nan_ok=True)
         assert (back.epoch, back.seconds) == (1.25, 0.5)
     assert read.text() == SMALL.text()
+
+
+def test_a_file_is_parsed_once_and_anew_when_it_has_changed(tmp_path: Path) -> None:
+    file = SMALL.write(tmp_path / "mf.csv")
+    first = Points.read(file)
+    assert Points.read(file) is first
+    replace(SMALL, trainings=SMALL.trainings[:1]).write(file)
+    assert len(Points.read(file).trainings) == 1
+    file.unlink()
+    with pytest.raises(BenchError, match=r"mf\.csv"):
+        Points.read(file)
 
 
 @pytest.mark.parametrize("file", SWEEPS, ids=lambda file: "/".join(file.parts[-3:]))

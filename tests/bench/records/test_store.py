@@ -31,6 +31,8 @@ def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert read["test"] == RECORD["test"]
     assert read["points"] == 8
     assert np.array_equal(store.read_arrays(tmp_path, DIGEST)["curves"], ARRAYS["curves"])
+    assert store.read_arrays(tmp_path, DIGEST, ("users_",)) == {}
+    assert list(store.read_arrays(tmp_path, DIGEST, ("users_", "cur"))) == ["curves"]
     assert store.digests(tmp_path) == [DIGEST]
 
 

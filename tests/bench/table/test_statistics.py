@@ -133,6 +133,17 @@ def test_bootstrap_interval_is_the_exact_one_whatever_the_seed(n: int, level: fl
     assert (low, high) == exact_interval(values, level)
 
 
+@given(
+    values=st.lists(st.sampled_from([-0.3, -0.1, 0.0, 0.1, 0.25, 1.5]), min_size=1, max_size=24),
+    seed=st.integers(0, 3),
+)
+def test_bootstrap_is_of_the_medians_of_resamples(values: list[float], seed: int) -> None:
+    picks = np.random.default_rng(seed).integers(len(values), size=(500, len(values)))
+    medians = np.median(np.array(values)[picks], axis=1)
+    low, high = np.quantile(medians, [0.05, 0.95])
+    assert bootstrap_median(values, seed, resamples=500, level=0.9) == (np.median(values), low, high)
+
+
 def test_bootstrap_repeats_itself_and_of_many_values_follows_its_seed() -> None:
     few, many = (np.random.default_rng(0).normal(1, 1, n) for n in (10, 1000))
     median, low, high = bootstrap_median(few, seed=1)
