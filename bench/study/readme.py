@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.command.main import main as run_command
 from bench.errors import BenchError
 from bench.files import CHECKOUT, read_csv, write_text
-from bench.study.report import numbered, published_findings, sentences
+from bench.study.report import Findings, numbered, published_findings, sentences
 
 README = CHECKOUT / "README.md"
 # Lines of `results/speed/first_call.csv`.
@@ -75,14 +75,14 @@ def inserted(readme: str, part: str, text: str) -> str:
     return readme.split(start)[0] + f"{start}\n\n{text}\n\n{end}" + readme.split(end)[1]
 
 
-def updated(readme: str, results: Path) -> str:
-    """The README with the findings and seconds of a folder of results, as published, and the list of methods.
+def updated(readme: str, results: Path, findings: Findings) -> str:
+    """The README with the `published_findings` and seconds of a folder of results, and the list of methods.
 
     Raises:
         BenchError: a mark is not there, or the published table or `first_call.csv` is not.
     """
     texts = {
-        "findings": numbered(sentences(published_findings(results))),
+        "findings": numbered(sentences(findings)),
         "first call": first_call(results),
         "methods": method_list(),
     }
@@ -104,7 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
 
     def work(options: argparse.Namespace) -> None:
-        write_text(README, updated(_read(README), options.results))
+        findings = published_findings(options.results)
+        write_text(README, updated(_read(README), options.results, findings))
 
     return run_command(parser, work, arguments)
 

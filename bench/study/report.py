@@ -582,13 +582,12 @@ def published_findings(results: Path) -> Findings:
     return Findings(load_frame(folder, None, sweeps=results / "sweep"))
 
 
-def report(results: Path) -> str:
-    """The text of `REPORT.md`.
+def report(results: Path, findings: Findings) -> str:
+    """The text of `REPORT.md`, of the `published_findings` and studies in a folder of results.
 
     Raises:
         BenchError: a file is absent or not as it was written.
     """
-    findings = published_findings(results)
     if not findings.columns:
         raise BenchError(
             "The published table holds no numbers of real ratings to report on; `make publish` writes it."
@@ -599,13 +598,13 @@ def report(results: Path) -> str:
         raise BenchError(f"The report cannot be made ({error!r}).") from error
 
 
-def draw_figure(results: Path, file: Path) -> Path:
+def draw_figure(findings: Findings, file: Path) -> Path:
     """Draws the report's figure, our means minus the paper's numbers as a heat map.
 
     Raises:
         BenchError: no number can be compared, the file cannot be written, or Matplotlib is not there.
     """
-    frame = published_findings(results).frame
+    frame = findings.frame
     groups = [group for group in layout.column_groups(frame, frame.manifest.protocols[0]) if group.compared]
     if not groups:
         raise BenchError(
@@ -654,8 +653,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work(options: argparse.Namespace) -> None:
         folder = options.results / PUBLISHED_FOLDER
-        print(write_text(folder / NAME, report(options.results)))
-        print(draw_figure(options.results, folder / FIGURE))
+        findings = published_findings(options.results)
+        print(write_text(folder / NAME, report(options.results, findings)))
+        print(draw_figure(findings, folder / FIGURE))
 
     return run_command(parser, work, arguments)
 

@@ -270,4 +270,4 @@ def test_without_real_ratings_there_is_nothing_to_report(results: Path) -> None:
     manifest.cells.clear()
     manifest.write(results / "published")
     with pytest.raises(BenchError, match="no numbers of real ratings"):
-        findings.report(results)
+        findings.report(results, findings.published_findings(results))
