@@ -112,6 +112,8 @@ def test_a_damaged_record_is_told_and_trained_again(
     assert (tmp_path / "table1" / "table1.csv").read_bytes() == before
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_side_by_side_is_one_after_the_other(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     assert reproduce.main(command(one, "--protocols", "table")) == 0

@@ -517,7 +517,9 @@ def test_a_method_scores_as_with_the_reference(key: str, by_rows: bool, backbone
     ("threads", "backbone"),
     [(2, "ids"), pytest.param(1, "ids", marks=LATER), pytest.param(2, "features", marks=LATER)],
 )
-@pytest.mark.parametrize("key", of_each_kind(TRAINED))
+@pytest.mark.parametrize(
+    "key", [pytest.param(key, marks=() if key in ("mf", "res_dr") else LATER) for key in TRAINED]
+)
 def test_neither_neighbours_nor_threads_change_a_bit(key: str, threads: int, backbone: str) -> None:
     """Batches are of 32 and 64: torch's sigmoid rounds the last few numbers of a tensor otherwise."""
     each = kernels.make("numba", threads)
@@ -564,6 +566,8 @@ def test_the_loops_belong_to_the_code_of_a_record() -> None:
     assert {"loops.py", "lanes.py", "numba_.py", "torch_.py"} <= names
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_compiling_is_announced_once_and_kept(tmp_path: Path) -> None:
     script = (
         "import numpy as np; from bench.engine import kernels; k = kernels.make('numba');"

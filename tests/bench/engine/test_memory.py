@@ -108,7 +108,7 @@ def peak() -> int:
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
-SOON = {("mf", 1, "torch"), ("ultd_jl", 3, "numba")}  # one model, and a stack of several parts
+SOON = {("ultd_jl", 3, "numba")}  # a stack of several parts
 
 
 @pytest.mark.parametrize(

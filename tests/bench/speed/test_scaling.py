@@ -138,6 +138,8 @@ def test_the_committed_curves_are_those_that_are_asked() -> None:
         assert curves.read_lines(CHECKOUT / "results" / "scaling" / f"{name}.csv") == found
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_a_point_is_measured_in_processes_of_its_own() -> None:
     found = curves.measured(replace(TINY, processes=2))
     assert [line["adam"] for line in found] == list(ADAMS)
