@@ -140,7 +140,7 @@ def test_bootstrap_interval_is_the_exact_one_whatever_the_seed(n: int, level: fl
 def test_bootstrap_is_of_the_medians_of_resamples(values: list[float], seed: int) -> None:
     picks = np.random.default_rng(seed).integers(len(values), size=(500, len(values)))
     medians = np.median(np.array(values)[picks], axis=1)
-    low, high = np.quantile(medians, [0.05, 0.95])
+    low, high = np.quantile(medians, [(1 - 0.9) / 2, (1 + 0.9) / 2])
     assert bootstrap_median(values, seed, resamples=500, level=0.9) == (np.median(values), low, high)
 
 
