@@ -240,11 +240,12 @@ class Points:
             state = file.stat()
         except OSError:
             return cls._parsed(file)  # which says what is wrong
-        return cls._once(file.absolute(), state.st_mtime_ns, state.st_size)
+        return cls._once(file.absolute(), (state.st_ino, state.st_mtime_ns, state.st_size))
 
     @classmethod
     @lru_cache(maxsize=512)
-    def _once(cls, file: Path, changed: int, size: int) -> Points:
+    def _once(cls, file: Path, state: tuple[int, ...]) -> Points:
+        """`state` changes with the file: each version of it is parsed once."""
         return cls._parsed(file)
 
     @classmethod

@@ -10,13 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# Where the parts stand in a window (`bench.report.details.window`).
-_PLACES = (
-    ("data",),
-    ("configuration", "dataset"),
-    ("configuration", "protocol"),
-    ("configuration", "engine"),
-)
+# Of a window's configuration (`bench.report.details.window`); the method's belongs to its cell alone.
+_OF_CONFIGURATION = ("dataset", "protocol", "engine")
 
 
 @dataclass
@@ -43,7 +38,7 @@ def restored(entry: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]) -> di
     """The window that `SharedParts.lifted` was given.
 
     Raises:
-        IndexError, TypeError: a number is none of a part's.
+        LookupError, TypeError: it has other parts, or a number is none of a part's.
     """
     found = dict(entry)
     for holder, name in _holders(found):
@@ -53,11 +48,8 @@ def restored(entry: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]) -> di
 
 def _holders(entry: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
     """(dictionary, name) of every part; the dictionary inside the entry is replaced by a copy."""
+    found = [(entry, "data")] if "data" in entry else []
     if "configuration" in entry:
         entry["configuration"] = dict(entry["configuration"])
-    found = []
-    for *way, name in _PLACES:
-        holder = entry.get(way[0], {}) if way else entry
-        if name in holder:
-            found.append((holder, name))
+        found += [(entry["configuration"], name) for name in _OF_CONFIGURATION]
     return found
