@@ -15,12 +15,14 @@ OWN := $(if $(PUBLISH),,/own)
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
-# The stamp comes last, so that an interrupted installation is started again.
+# The stamp comes last, so that an interrupted installation is started again. pip would compile the packages one
+# file after the other, their tests too; a file that does not compile here (templates) is nothing to stop for.
 $(READY): pyproject.toml constraints.txt
 	@echo "Setting up the environment in $(VENV) (PyTorch is the large part) ..."
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11, 3.12 or 3.13 is needed; name one with make PYTHON=...") if not (3, 11) <= sys.version_info < (3, 14) else None'
 	$(PYTHON) -m venv --clear $(VENV)
-	$(VENV)/bin/python -m pip install -c constraints.txt -e '.[dev]'
+	$(VENV)/bin/python -m pip install --no-compile -c constraints.txt -e '.[dev]'
+	@$(VENV)/bin/python -m compileall -qq -j 0 -x '/tests/' $(VENV)/lib || true
 	@touch $@
 
 env: $(READY) ## create the environment

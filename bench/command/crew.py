@@ -70,10 +70,13 @@ def train_all(
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         file = Path(folder) / "counts"
         np.array([[0, n] for n in trainings], np.int64).tofile(file)
-        n = len(tasks)
+        n, order = len(tasks), list(enumerate(tasks))
+        if jobs > 1:  # the longest first, so that none of them is trained alone at the end
+            expected = _expected(seconds)
+            order.sort(key=lambda each: -expected[each[0]])
         work = (
             joblib.delayed(_numbered)(train, task, Teller(file, n, place), os.getpid())
-            for place, task in enumerate(tasks)
+            for place, task in order
         )
         with _Line(_counts(file, n), seconds, jobs) as line:
             # Each process is given cores of its own: one thread trains as fast as two (`make speed`).
@@ -90,6 +93,13 @@ def train_all(
                     "A process was killed, most likely for want of memory: train fewer cells at a time "
                     "(--jobs 1); finished cells are kept, and the same command goes on from them."
                 ) from error
+
+
+def _expected(seconds: Sequence[float]) -> NDArray[np.float64]:
+    """Seconds of each task, (N,); the typical ones where nobody knows (0)."""
+    known = [each for each in seconds if each > 0]
+    typical = float(np.median(known)) if known else 0.0
+    return np.array([each or typical for each in seconds])
 
 
 def _numbered(
@@ -149,9 +159,7 @@ class _Line:
 
     def __init__(self, counts: NDArray[np.int64], seconds: Sequence[float], jobs: int) -> None:
         self._counts, self._jobs = counts, max(jobs, 1)
-        known = [each for each in seconds if each > 0]
-        typical = float(np.median(known)) if known else 0.0
-        self._expected = np.array([each or typical for each in seconds])
+        self._expected = _expected(seconds)
         self._finished = np.zeros(len(counts), bool)
         self._started = self._told = time.monotonic()
         tqdm.set_lock(threading.RLock())  # its own is one between processes, which needs another process

@@ -30,6 +30,20 @@ def test_every_answer_comes_with_its_place(jobs: int) -> None:
     assert answers == dict(enumerate(tasks))
 
 
+def beginning(seconds: float, tell: crew.Teller) -> float:
+    begun = time.monotonic()
+    time.sleep(seconds)
+    return begun
+
+
+def test_the_longest_are_begun_first_where_several_are_trained_at_once() -> None:
+    begun = dict(crew.train_all(beginning, [0.05] * 4, [5] * 4, [1.0, 3.0, 4.0, 0.0], 2))
+    assert max(begun[1], begun[2]) < begun[0]  # nothing is known of the last: as the others, 3
+    assert begun[2] < begun[3] < begun[0]
+    alone = dict(crew.train_all(beginning, [0.0] * 2, [5] * 2, [1.0, 3.0], 1))
+    assert alone[0] < alone[1]
+
+
 def dying(seconds: float, tell: crew.Teller) -> float:
     os.kill(os.getpid(), signal.SIGKILL)
     return seconds
