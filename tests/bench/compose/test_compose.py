@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
@@ -250,6 +252,16 @@ def test_hydras_own_words_are_never_all_that_is_said() -> None:
     assert str(raised.value) == "a cannot be set: Interpolation key 'b' not found."
     assert compose.explain(ValueError("First.\nSecond.")) == "First."
     assert compose.explain(ValueError()) == "ValueError."
+
+
+def test_nothing_that_is_composed_changes_hydras_store_of_which_there_is_one() -> None:
+    store = ConfigStore.instance()
+    composed()  # Hydra enters things of its own
+    before = copy.deepcopy(store.repo)
+    config = composed("method=dr_jl", "method.clip=5", "+method.long_grid.clip=[2,5]", "seeds=3")
+    config.method.grid["l2"] = [1.0]
+    assert store.repo == before
+    assert copy.deepcopy(store) is store
 
 
 def test_threads_and_a_hydra_of_the_programs_own_do_not_disturb(own_registry: None) -> None:
