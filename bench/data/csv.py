@@ -12,15 +12,18 @@ import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from bench.config import DatasetConfig
 from bench.data import release as manifest
 from bench.data.ratings import Ids, Interactions, Ratings
 from bench.errors import BenchError, MissingData, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _SEPARATORS = (",", "\t", ";")
 # What a column may be called, in any case; the first is what a sentence calls it.
@@ -113,6 +116,8 @@ def _path(name: str, given: str, data_dir: Path) -> Path:
 
 def _read(path: Path, config: Config) -> pd.DataFrame:
     """Columns user and item as text, rating as numbers."""
+    import pandas as pd  # a quarter of a second, which not every command needs
+
     try:
         text = manifest.read_text(path).decode("utf-8")
     except UnicodeDecodeError as error:
@@ -193,6 +198,8 @@ class _Numbered:
 
 
 def _numbered(columns: list[pd.Series]) -> _Numbered:
+    import pandas as pd  # see `_read`
+
     codes, known = pd.factorize(pd.concat(columns, ignore_index=True))
     place = np.empty(len(known), np.int64)
     place[_order(np.asarray(known, dtype=object))] = np.arange(len(known))
@@ -211,6 +218,8 @@ def _codes(part: Interactions, n_items: int) -> Ids:
 
 
 def _check_unique(path: Path, table: pd.DataFrame, part: Interactions, n_items: int) -> None:
+    import pandas as pd  # see `_read`
+
     twice = pd.Series(_codes(part, n_items)).duplicated().to_numpy()
     if twice.any():
         row = int(np.argmax(twice))

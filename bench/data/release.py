@@ -18,14 +18,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from bench.data.ratings import Ids, Interactions, Ratings
 from bench.errors import BenchError, MissingData
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WHOLE = r"\d{1,18}"  # at most 18 digits fit into an int64
 REAL = r"-?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?"
@@ -299,6 +301,8 @@ def read_pairs(path: Place, expected: PairFile) -> Pairs:
 
 def _frame(text: bytes, expected: PairFile, types: dict[str, type]) -> pd.DataFrame:
     """The columns of a text whose lines are of the right form."""
+    import pandas as pd  # a quarter of a second, which not every command needs
+
     rules: dict[str, Any] = {
         "sep": expected.separator,
         "names": list(expected.columns),

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from bench.data import kuairec, release
@@ -114,7 +115,7 @@ def test_a_number_beyond_floats_is_one_sentence(
         values=(0, float("inf")),
     )
     (tmp_path / "x.csv").write_text("1,2,1e999\n")
-    read_csv = release.pd.read_csv
+    read_csv = pd.read_csv
 
     def strict(*arguments: object, dtype: object, **fields: object) -> object:
         if dtype is not str:
@@ -122,6 +123,6 @@ def test_a_number_beyond_floats_is_one_sentence(
         return read_csv(*arguments, dtype=dtype, **fields)  # type: ignore[call-overload]
 
     for reader in (read_csv, strict):
-        monkeypatch.setattr(release.pd, "read_csv", reader)
+        monkeypatch.setattr(pd, "read_csv", reader)
         said = refusal(release.read_pairs, tmp_path / "x.csv", file)
         assert ", line 1: expected a ratio of 0 or more, found inf;" in said
