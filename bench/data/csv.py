@@ -116,7 +116,7 @@ def _path(name: str, given: str, data_dir: Path) -> Path:
 
 def _read(path: Path, config: Config) -> pd.DataFrame:
     """Columns user and item as text, rating as numbers."""
-    import pandas as pd  # a quarter of a second, which not every command needs
+    import pandas as pd  # a tenth of a second, which not every command needs
 
     try:
         text = manifest.read_text(path).decode("utf-8")

@@ -301,7 +301,7 @@ def read_pairs(path: Place, expected: PairFile) -> Pairs:
 
 def _frame(text: bytes, expected: PairFile, types: dict[str, type]) -> pd.DataFrame:
     """The columns of a text whose lines are of the right form."""
-    import pandas as pd  # a quarter of a second, which not every command needs
+    import pandas as pd  # a tenth of a second, which not every command needs
 
     rules: dict[str, Any] = {
         "sep": expected.separator,
