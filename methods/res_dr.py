@@ -29,34 +29,22 @@ import torch
 from torch import Tensor
 
 from bench.engine.part import minimise
-from bench.engine.sampling import Batch, Draw, Pairs
+from bench.engine.sampling import Draw, Pairs
 from bench.errors import BenchError
 from methods import register
 from methods.base import above, total
-from methods.parts import MLP, Factorisation, joined
+from methods.parts import MLP, Factorisation, Joined, joined
 from methods.res_ips import RESIDUAL_PENALTY, ResIPS, residual
 
 
-class Batches(NamedTuple):
-    """The batches of one step, of O, D and A."""
+class Imputed(NamedTuple):
+    """What ω and ζ say, with θ fixed: ẽ on D, on O and on A, ê on O, and ρ on O, (G, B) each."""
 
-    observed: Batch
-    everywhere: Batch
-    unbiased: Batch
-
-
-class Predicted(NamedTuple):
-    """What f says of the pairs of `Batches`, and e of those that have a label, (G, B) each."""
-
-    logits: Tensor
-    logits_everywhere: Tensor
-    logits_unbiased: Tensor
-    error: Tensor
-    error_unbiased: Tensor
-
-    def fixed(self) -> Predicted:
-        """The same without the way back to θ."""
-        return Predicted(*(each.detach() for each in self))
+    everywhere: Tensor
+    observed: Tensor
+    unbiased: Tensor
+    nominal: Tensor
+    residual: Tensor
 
 
 @register
@@ -93,66 +81,67 @@ class ResDR(ResIPS):
 
     def step(self, draw: Draw) -> None:
         """Propensity and its residual; imputation and its residual; the prediction model."""
-        batches = Batches(draw.observed(), draw.everywhere(), draw.unbiased())
-        f = self.predicted(batches)
-        fixed = f.fixed()
+        everywhere, observed, unbiased = draw.everywhere(), draw.observed(), draw.unbiased()
+        # What is asked of one model together is one pass: of D and O, and of O and A, which have labels.
+        pairs, of_estimate = joined(everywhere, observed, unbiased), joined(everywhere, observed)
+        logits = self.prediction(pairs)
+        logits_of_estimate, logits_with_label = logits[:, : -pairs.sizes[2]], logits[:, pairs.sizes[0] :]
+        known = self.pointwise(logits_with_label, torch.cat((observed.labels, unbiased.labels), -1))
+        error, error_unbiased = known.split(pairs.sizes[1:], -1)
+        fixed, fixed_unbiased = error.detach(), error_unbiased.detach()
 
-        labels = self.fixed_labels(batches)
+        # ω and ζ stay until their step, so its ẽ is that of the propensity's step.
+        imputed = self.imputed(pairs, logits.detach())
+        direct, missed = imputed.everywhere.detach(), fixed - imputed.observed.detach()
         self.step_propensity(
-            batches.observed,
-            batches.everywhere,
-            lambda weights: self.estimate(fixed, weights, *labels),
-            fixed.error_unbiased.mean(-1),
+            observed,
+            everywhere,
+            lambda weights: doubly_robust(direct, weights, missed),
+            fixed_unbiased.mean(-1),
         )
-        weights = self.fixed_weights(batches.observed)
-        self.step_imputation(batches, fixed, weights)
-        labels = self.fixed_labels(batches)
-        self.step_prediction(self.estimate(f, weights, *labels), f.error_unbiased.mean(-1))
+        weights = self.fixed_weights(observed)
+        self.step_imputation(imputed, weights, fixed, fixed_unbiased)
 
-    def step_imputation(self, batches: Batches, fixed: Predicted, weights: Tensor) -> None:
-        """One step of ω and ζ, with θ and w, (G, B), fixed."""
-        terms = self.imputation_losses(batches, fixed, weights)
+        with torch.no_grad():
+            labels, _ = self.imputed_labels(of_estimate)
+        direct, imputed_error = of_estimate.split(self.pointwise(logits_of_estimate, labels))
+        estimate = doubly_robust(direct, weights, error - imputed_error)
+        self.step_prediction(estimate, error_unbiased.mean(-1))
+
+    def step_imputation(
+        self, imputed: Imputed, weights: Tensor, error: Tensor, error_unbiased: Tensor
+    ) -> None:
+        """One step of ω and ζ, given w and e on O and e on A, (G, B) each, in which θ is fixed."""
+        terms = self.imputation_losses(imputed, weights, error, error_unbiased)
         minimise((self.imputation, self.correction), total(terms))
 
-    def imputation_losses(self, batches: Batches, fixed: Predicted, weights: Tensor) -> dict[str, Tensor]:
+    def imputation_losses(
+        self, imputed: Imputed, weights: Tensor, error: Tensor, error_unbiased: Tensor
+    ) -> dict[str, Tensor]:
         """The terms of the loss of ω and ζ by name, (G,) each."""
-        pairs = joined(*batches)
-        labels, residuals = self.imputed_labels(pairs)
-        label, label_everywhere, label_unbiased = pairs.split(labels)
-        rho, _, _ = pairs.split(residuals)
-        nominal_error = self.pointwise(fixed.logits, torch.sigmoid(self.imputation(batches.observed)))  # ê
-        estimate = self.estimate(fixed, weights, label, label_everywhere)
-        missed = fixed.error_unbiased - self.pointwise(fixed.logits_unbiased, label_unbiased)
+        estimate = doubly_robust(imputed.everywhere, weights, error - imputed.observed)
+        missed = error_unbiased - imputed.unbiased
         # L_con by the gap that the propensity's step left, with the gradient that E has through ẽ.
         shared = 2 * self.gap * estimate + missed.square().mean(-1)
         return {
-            "nominal": (weights * (fixed.error - nominal_error).square()).mean(-1),
+            "nominal": (weights * (error - imputed.nominal).square()).mean(-1),
             "shared": self.config.gamma * shared,
-            "penalty": RESIDUAL_PENALTY * rho.square().mean(-1),
+            "penalty": RESIDUAL_PENALTY * imputed.residual.square().mean(-1),
         }
 
-    def predicted(self, batches: Batches) -> Predicted:
-        """f's logits and errors."""
-        pairs = joined(*batches)
-        logits, logits_everywhere, logits_unbiased = pairs.split(self.prediction(pairs))
-        error = self.pointwise(logits, batches.observed.labels)
-        error_unbiased = self.pointwise(logits_unbiased, batches.unbiased.labels)
-        return Predicted(logits, logits_everywhere, logits_unbiased, error, error_unbiased)
-
-    def estimate(self, f: Predicted, weights: Tensor, label: Tensor, label_everywhere: Tensor) -> Tensor:
-        """E, (G,), given w and the labels of ẽ on O and on D, (G, B) each."""
-        direct = self.pointwise(f.logits_everywhere, label_everywhere)
-        missed = f.error - self.pointwise(f.logits, label)
-        return direct.mean(-1) + (weights * missed).mean(-1)
-
-    def fixed_labels(self, batches: Batches) -> tuple[Tensor, Tensor]:
-        """The labels of ẽ on O and on D, (G, B) each, as they are; no gradient flows through them."""
-        pairs = joined(batches.observed, batches.everywhere)
-        with torch.no_grad():
-            label, label_everywhere = pairs.split(self.imputed_labels(pairs)[0])
-        return label, label_everywhere
+    def imputed(self, pairs: Joined, logits: Tensor) -> Imputed:
+        """Imputed errors of pairs of D, O and A, given f's logits on them, fixed."""
+        rho, g = residual(self.correction, self.imputation, pairs), self.imputation(pairs)
+        errors = pairs.split(self.pointwise(logits, torch.sigmoid(g + rho)))
+        nominal = self.pointwise(pairs.split(logits)[1], torch.sigmoid(pairs.split(g)[1]))
+        return Imputed(*errors, nominal, pairs.split(rho)[1])
 
     def imputed_labels(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
         """σ(g + ρ) and ρ, (G, B)."""
         rho = residual(self.correction, self.imputation, pairs)
         return torch.sigmoid(self.imputation(pairs) + rho), rho
+
+
+def doubly_robust(direct: Tensor, weights: Tensor, missed: Tensor) -> Tensor:
+    """E, (G,), of ẽ on D, and of w and e − ẽ on O, (G, B) each."""
+    return direct.mean(-1) + (weights * missed).mean(-1)
