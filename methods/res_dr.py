@@ -132,9 +132,9 @@ class ResDR(ResIPS):
     def imputed(self, pairs: Joined, logits: Tensor) -> Imputed:
         """Imputed errors of pairs of D, O and A, given f's logits on them, fixed."""
         rho, g = residual(self.correction, self.imputation, pairs), self.imputation(pairs)
-        errors = pairs.split(self.pointwise(logits, torch.sigmoid(g + rho)))
+        everywhere, observed, unbiased = pairs.split(self.pointwise(logits, torch.sigmoid(g + rho)))
         nominal = self.pointwise(pairs.split(logits)[1], torch.sigmoid(pairs.split(g)[1]))
-        return Imputed(*errors, nominal, pairs.split(rho)[1])
+        return Imputed(everywhere, observed, unbiased, nominal, pairs.split(rho)[1])
 
     def imputed_labels(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
         """σ(g + ρ) and ρ, (G, B)."""

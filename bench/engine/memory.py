@@ -26,6 +26,9 @@ _PAIR_BYTES = 160  # of a pair beside its rows: indices, logits, errors, and in 
 _DRAWING_BYTES = 48  # of a rating while its epoch is drawn: places and batches; half of that of a cell of D
 _NUMBERS_PER_ROW = 12  # of a user or an item in a step, such as sums over its pairs
 _RUNTIME_BYTES = 32 * 2**20  # what PyTorch takes with the first training step, whatever its size
+_KEPT_BYTES = 256 * 2**20  # freed at the end of the heap, which stays there
+_ARRAY_BYTES = 32 * 2**20  # the most that glibc takes from the heap, not from Linux
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's numbers
 _COMPILER_BYTES = 160 * 2**20  # what Numba takes to compile its kernels; less where it reads them from disk
 
 
@@ -122,6 +125,17 @@ def runtime_bytes(config: EngineConfig) -> int:
     """What PyTorch and the kernels take with the first training step, whatever its size."""
     compiler = _COMPILER_BYTES if kernels.name_for(config) == "numba" else 0
     return _RUNTIME_BYTES + compiler
+
+
+def keep_freed_memory() -> None:
+    """Has the C library keep what is freed for what is asked for next, as far as it knows how to.
+
+    By default glibc hands large arrays back to Linux, which clears their pages anew for the next step.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
+        options = ctypes.CDLL(None).mallopt
+        options(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+        options(_M_MMAP_THRESHOLD, _ARRAY_BYTES)
 
 
 def _held_memory() -> int:

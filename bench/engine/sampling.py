@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.engine import kernels
 from bench.engine.features import Features
 from bench.errors import BenchError
 from bench.seeds import stream_seed
@@ -149,23 +150,33 @@ class Sampler:
         data: what is drawn from.
         batch_size: B; all of O where O is smaller.
         everywhere_ratio: pairs of D per pair of O in a step; 0 where a method never asks for D.
+        kernel: what they are made with, those that are current where it is left out; the draws are the same.
     """
 
-    def __init__(self, data: TrainingData, batch_size: int, everywhere_ratio: int) -> None:
+    def __init__(
+        self,
+        data: TrainingData,
+        batch_size: int,
+        everywhere_ratio: int,
+        kernel: kernels.Kernels | None = None,
+    ) -> None:
         self.batch_size = min(batch_size, len(data.users))
         self.steps_per_epoch = len(data.users) // self.batch_size
         self._ratio = everywhere_ratio
-        self._device = data.users.device
+        self._kernels = kernels.current() if kernel is None else kernel
+        device = data.users.device
         order = torch.from_numpy(np.argsort(_key(data.users.cpu().numpy(), data.n_users), kind="stable"))
-        self._place = torch.empty_like(order)  # of a rating when they stand by user
-        self._place[order] = torch.arange(len(order))
-        by_user = order.to(self._device)
-        self._users, self._items, self._labels = (
-            each.index_select(0, by_user) for each in (data.users, data.items, data.labels)
+        self._place = torch.empty_like(order, dtype=torch.int32)  # of a rating when they stand by user
+        self._place[order] = torch.arange(len(order), dtype=torch.int32)
+        by_user = order.to(device)
+        self._by_user = (
+            data.users.index_select(0, by_user),
+            data.items.index_select(0, by_user),
+            data.labels.index_select(0, by_user),
         )
         # 0 not observed, 1 observed negative, 2 observed positive: one byte a pair (15 MB for Yahoo! R3).
         pairs = data.n_users * data.n_items if everywhere_ratio else 0
-        self._table = torch.zeros(pairs, dtype=torch.int8, device=self._device)
+        self._table = torch.zeros(pairs, dtype=torch.int8, device=device)
         if pairs:
             self._table[data.users * data.n_items + data.items] = 1 + data.labels.to(torch.int8)
 
@@ -173,27 +184,18 @@ class Sampler:
         """The steps of epoch `number`, counted from 0, of the named stream (a phase of training)."""
         steps, size, wide = self.steps_per_epoch, self.batch_size, self._ratio * self.batch_size
         n, n_cells = len(data.users), data.n_users * data.n_items
-        observed = np.empty((steps, len(data.seeds), size), np.int64)
-        everywhere = np.empty((steps, len(data.seeds), wide), np.int64)
-        # Each rating's batch: as they are shuffled, and as they stand by user. Those left over come last.
-        numbers = np.minimum(np.arange(n) // size, steps).astype(np.min_scalar_type(steps))
-        batch = np.empty_like(numbers)
+        shape = (steps, len(data.seeds), size)
+        users, items, labels = (each.new_empty(shape) for each in self._by_user)
+        everywhere = torch.empty(steps, len(data.seeds), wide, dtype=torch.int64)
         for row, seed in enumerate(data.seeds):
             shuffled = torch.randperm(n, generator=generator("observed", seed, stream, number))
-            batch[self._place.index_select(0, shuffled).numpy()] = numbers
-            observed[:, row] = np.argsort(batch, kind="stable")[: steps * size].reshape(steps, size)
+            self._kernels.deal(shuffled, self._place, self._by_user, (users, items, labels), row)
             if wide:
                 source = generator("everywhere", seed, stream, number)
                 cells = torch.empty(steps, wide, dtype=torch.int64).random_(0, n_cells, generator=source)
                 order = torch.from_numpy(np.argsort(_key(cells.numpy(), n_cells), axis=-1, kind="stable"))
-                torch.from_numpy(everywhere)[:, row] = cells.gather(-1, order)
-        rows = torch.from_numpy(observed).to(self._device).flatten()
-
-        def of(values: Tensor) -> Tensor:
-            return values.index_select(0, rows).view(observed.shape)
-
-        drawn = torch.from_numpy(everywhere).to(self._device)
-        return Epoch(of(self._users), of(self._items), of(self._labels), drawn, self._table)
+                everywhere[:, row] = cells.gather(-1, order)
+        return Epoch(users, items, labels, everywhere.to(users.device), self._table, self._kernels)
 
 
 def _key(numbers: NDArray[np.int64], bound: int) -> NDArray[np.uint16]:
@@ -207,7 +209,7 @@ class Epoch:
     """One epoch's draws, made at once.
 
     users, items, labels: (steps, S, B) of O. everywhere: (steps, S, ratio * B) cells of D.
-    table: (|D|,) int8, what is known of each cell.
+    table: (|D|,) int8, what is known of each cell. kernels: what batches are made with.
     """
 
     users: Tensor
@@ -215,6 +217,7 @@ class Epoch:
     labels: Tensor
     everywhere: Tensor
     table: Tensor
+    kernels: kernels.Kernels
     _observed: _Stretch | None = None
     _from_everywhere: _Stretch | None = None
 
@@ -242,11 +245,8 @@ class Epoch:
                 "is 0: give it, or let the method's Config have `everywhere_ratio: int = 1`."
             )
         if self._from_everywhere is None or not self._from_everywhere.holds(data, step):
-            cell = self.everywhere[_together(self.everywhere, data, step)]
-            code = self.table.index_select(0, cell.flatten()).view(cell.shape)
-            users = cell.div(data.n_items, rounding_mode="floor")
-            dtype = data.labels.dtype
-            of_seeds = (users, cell - users * data.n_items, (code == 2).to(dtype), (code > 0).to(dtype))
+            cells = self.everywhere[_together(self.everywhere, data, step)]
+            of_seeds = self.kernels.look_up(cells, self.table, data.n_items, data.labels.dtype)
             self._from_everywhere = _Stretch.of(data, step, *(_of_members(each, data) for each in of_seeds))
         return self._from_everywhere.batches[step - self._from_everywhere.start]
 

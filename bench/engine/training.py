@@ -246,7 +246,7 @@ class _Run:
         """Trains until every member has stopped; returns the best criterion (G,)."""
         config = self.stack.config
         phase = self.phase
-        sampler = Sampler(self.stack.data, config.batch_size, config.everywhere_ratio)
+        sampler = Sampler(self.stack.data, config.batch_size, config.everywhere_ratio, self.stack.kernels)
         n = sampler.steps_per_epoch
         stops = {round(n * (i + 1) / evaluations_per_epoch) for i in range(evaluations_per_epoch)} - {0}
         limit = n * self.config.max_epochs if phase.steps is None else phase.steps

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -96,6 +97,39 @@ class Kernels(ABC):
     @abstractmethod
     def network_on_rows(self, network: Part, model: Part, pairs: Pairs) -> Tensor:
         """`network` on a model's embeddings [p_u, q_i] of pairs (G, B)."""
+
+    # --- Draws: the same numbers from every implementation ------------------------------------------
+
+    @abstractmethod
+    def deal(
+        self,
+        shuffled: Tensor,
+        place: Tensor,
+        ratings: tuple[Tensor, ...],
+        out: tuple[Tensor, ...],
+        row: int,
+    ) -> None:
+        """Deals n shuffled ratings to the batches of an epoch, in which they stand in their own order.
+
+        Args:
+            shuffled: (n,) int64 on the CPU: the first B are the first batch's, and so on; the rest is left.
+            place: (n,) int32 on the CPU, of each in `ratings`.
+            ratings: users, items (n,) int64 and labels (n,).
+            out: the same of the batches, (steps, S, B), of which [:, row] is filled.
+        """
+
+    @abstractmethod
+    def look_up(
+        self, cells: Tensor, table: Tensor, n_items: int, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Users, items, labels and observed flags of cells u · n_items + i of D, shaped as they are.
+
+        Args:
+            table: (|D|,) int8; 0 not observed, 1 observed negative, 2 observed positive.
+            dtype: of labels and flags.
+        """
+
+    # --- Evaluation ---------------------------------------------------------------------------------
 
     @abstractmethod
     def areas(self, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

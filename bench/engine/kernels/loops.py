@@ -33,6 +33,7 @@ COUPLED, DECOUPLED, ANCHORED = range(3)  # kinds of weight decay, see `bench.eng
 _BLOCK = 512  # floats that share one decision whether their gradient is read
 _AHEAD = 16  # pairs whose rows are asked for before their turn
 _WORD = 8  # marks that are looked at together
+_APART = 16  # numbers between two batches that are filled at once: lines of one cache set are few
 
 _ZERO, _ONE = np.float32(0), np.float32(1)
 _FIRST = np.float32(1 - BETA1)
@@ -51,11 +52,11 @@ def _inlined(function: Any) -> Any:
 
 
 @_inlined
-def _any(marks: RowMarks, a: int, z: int) -> bool:
-    """Whether a mark from a to z is set."""
-    found = np.uint8(0)
-    for each in range(a, z):
-        found |= marks[each]
+def _any(words: Any, a: int, z: int) -> bool:
+    """Whether a mark of the words from a to z is set."""
+    found = np.uint64(0)
+    for each in range(np.uint64(a), np.uint64(z)):
+        found |= words[each]
     return found != 0
 
 
@@ -194,6 +195,7 @@ def compiled(parallel: bool) -> SimpleNamespace:
 
         p, gradient, m, v, anchor: flat, laid out by `layout` (T, 6); see `Layout`. step, decay, shrink: (G,).
         """
+        words = marks.view(np.uint64)
         for g in span(len(step)):
             for t in range(len(layout)):
                 offset, rows, width, mark, stride, marked = layout[t]
@@ -201,28 +203,28 @@ def compiled(parallel: bool) -> SimpleNamespace:
                 start = offset + g * size
                 if kind != COUPLED:
                     _shrink(p, anchor, start, start + size, shrink[g], kind)
-                own = mark + g * stride
+                own, n_words = (mark + g * stride) // _WORD, stride // _WORD
                 if not marked:
                     z = start + size
                     _move(p, gradient, m, v, start, z, step[g], decay[g], bias)
                 else:
-                    together, row = max(1, _BLOCK // width), 0
-                    while row < rows:
-                        end = min(row + together, rows)
-                        read = _any(marks, own + row, own + end)
-                        while end < rows:
-                            further = min(end + together, rows)
-                            if _any(marks, own + end, own + further) != read:
+                    together, word = max(1, _BLOCK // (_WORD * width)), 0
+                    while word < n_words:
+                        end = min(word + together, n_words)
+                        read = _any(words, own + word, own + end)
+                        while end < n_words:
+                            further = min(end + together, n_words)
+                            if _any(words, own + end, own + further) != read:
                                 break
                             end = further
-                        a, z = start + row * width, start + end * width
+                        a, z = start + word * _WORD * width, start + min(end * _WORD, rows) * width
                         if read:
                             _move(p, gradient, m, v, a, z, step[g], decay[g], bias)
                         else:
                             _drift(p, m, v, a, z, step[g], decay[g], bias)
-                        row = end
-                for each in range(own, own + stride):
-                    marks[each] = 0
+                        word = end
+                for each in range(np.uint64(own), np.uint64(own + n_words)):
+                    words[each] = 0
 
     @loop
     def adam_by_rows(
@@ -686,6 +688,63 @@ def compiled(parallel: bool) -> SimpleNamespace:
                     for i in range(n):
                         if not out[g, k, i] > _ZERO:
                             below[g, k, i] = _ZERO
+
+    # --- Draws --------------------------------------------------------------------------------------
+
+    @loop
+    def deal(
+        shuffled: Indices,
+        place: Indices,
+        users: Indices,
+        items: Indices,
+        labels: Floats,
+        of_users: Indices,
+        of_items: Indices,
+        of_labels: Floats,
+        row: int,
+    ) -> None:
+        """See `Kernels.deal`: of_users, of_items, of_labels (steps, S, B) at [:, row]."""
+        steps, size = of_users.shape[0], of_users.shape[2]
+        batch = np.full(len(place), steps, np.int32)
+        for step in range(steps):
+            for k in range(step * size, (step + 1) * size):
+                batch[place[shuffled[k]]] = step
+        pairs = np.empty((steps, size + _APART, 2), np.int32)
+        marks = np.empty((steps, size + 2 * _APART), np.float32)
+        filled = np.zeros(steps + 1, np.int64)
+        for k in range(len(place)):
+            step, at = batch[k], filled[batch[k]]
+            filled[step] = at + 1
+            if step < steps:
+                pairs[step, at, 0] = users[k]
+                pairs[step, at, 1] = items[k]
+                marks[step, at] = labels[k]
+        for step in range(steps):
+            for k in range(size):
+                of_users[step, row, k] = pairs[step, k, 0]
+                of_items[step, row, k] = pairs[step, k, 1]
+                of_labels[step, row, k] = marks[step, k]
+
+    @loop
+    def look_up(
+        cells: Indices,
+        table: RowMarks,
+        n_items: int,
+        users: Indices,
+        items: Indices,
+        labels: Floats,
+        observed: Floats,
+    ) -> None:
+        """See `Kernels.look_up`, of cells (steps, S, B)."""
+        for step in range(cells.shape[0]):
+            for row in range(cells.shape[1]):
+                for k in range(cells.shape[2]):
+                    cell = cells[step, row, k]
+                    user, known = cell // n_items, table[cell]
+                    users[step, row, k] = user
+                    items[step, row, k] = cell - user * n_items
+                    labels[step, row, k] = np.float32(known == 2)
+                    observed[step, row, k] = np.float32(known > 0)
 
     # --- Evaluation -----------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from torch import Tensor
 from bench.engine.adam import BETA1, BETA2, Adam, Rows
 from bench.engine.kernels import loops
 from bench.engine.kernels.base import AnyPart, Kernels
+from bench.engine.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from bench.engine.part import Leaf, Part, Tables
@@ -308,6 +309,7 @@ class Numba(Kernels):
     def __init__(self, threads: int = 1) -> None:
         self.threads = min(threads, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
         self.loops = _compiled(self.threads > 1)
+        keep_freed_memory()
         if self.threads > 1:
             numba.set_num_threads(self.threads)
 
@@ -687,6 +689,30 @@ class Numba(Kernels):
             return run.push(None, direction)
 
         return part.leaf(value, pull, push, {})
+
+    # --- Draws --------------------------------------------------------------------------------------
+
+    def deal(
+        self,
+        shuffled: Tensor,
+        place: Tensor,
+        ratings: tuple[Tensor, ...],
+        out: tuple[Tensor, ...],
+        row: int,
+    ) -> None:
+        """See `Kernels.deal`."""
+        given = (*map(_array, ratings), *(each.numpy() for each in out))
+        self.loops.deal(_array(shuffled), _array(place), *given, row)
+
+    def look_up(
+        self, cells: Tensor, table: Tensor, n_items: int, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """See `Kernels.look_up`."""
+        users, items = torch.empty_like(cells), torch.empty_like(cells)
+        labels, observed = (torch.empty(cells.shape, dtype=torch.float32) for _ in range(2))
+        found = (users, items, labels, observed)
+        self.loops.look_up(_array(cells), _array(table), n_items, *(each.numpy() for each in found))
+        return found
 
     # --- Evaluation -----------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -165,6 +166,31 @@ class Torch(Kernels):
         """See `Kernels.network_on_rows`."""
         rows = (self.rows(model, "users", pairs.users), self.rows(model, "items", pairs.items))
         return self.network(network, torch.cat(rows, -1))
+
+    def deal(
+        self,
+        shuffled: Tensor,
+        place: Tensor,
+        ratings: tuple[Tensor, ...],
+        out: tuple[Tensor, ...],
+        row: int,
+    ) -> None:
+        """See `Kernels.deal`."""
+        steps, _, size = out[0].shape
+        numbers = np.minimum(np.arange(len(place)) // size, steps).astype(np.min_scalar_type(steps))
+        batch = np.empty_like(numbers)  # of each rating; that of those left over comes last
+        batch[place.index_select(0, shuffled).numpy()] = numbers
+        chosen = torch.from_numpy(np.argsort(batch, kind="stable")[: steps * size]).to(out[0].device)
+        for values, batches in zip(ratings, out, strict=True):
+            batches[:, row] = values.index_select(0, chosen).view(steps, size)
+
+    def look_up(
+        self, cells: Tensor, table: Tensor, n_items: int, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """See `Kernels.look_up`."""
+        known = table.index_select(0, cells.flatten()).view(cells.shape)
+        users = cells.div(n_items, rounding_mode="floor")
+        return users, cells - users * n_items, (known == 2).to(dtype), (known > 0).to(dtype)
 
     def areas(self, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """See `Kernels.areas`."""

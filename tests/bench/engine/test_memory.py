@@ -6,11 +6,13 @@ with the least budget that is not refused, and prints that budget and the peak i
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -180,3 +182,21 @@ def test_a_system_without_a_measure_of_memory_says_nothing(monkeypatch: pytest.M
 
 if __name__ == "__main__":
     print(*go(sys.argv[1], int(sys.argv[2]), sys.argv[3]))
+
+
+def test_what_a_step_frees_is_there_for_the_next_one() -> None:
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("only glibc is told to keep what is freed")
+    import resource
+
+    memory.keep_freed_memory()
+
+    def steps(number: int) -> None:
+        for _ in range(number):
+            for array in [np.empty(2**18) for _ in range(4)]:  # 2 MiB each, 512 pages
+                array.fill(1)
+
+    steps(5)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    steps(50)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 500  # else five times as many

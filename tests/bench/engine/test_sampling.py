@@ -1,12 +1,15 @@
-"""What a step's batches hold, and in which order."""
+"""What a step's batches hold, and in which order, whatever makes them."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 
+from bench.engine import kernels
 from bench.engine.sampling import Batch, Draw, Sampler, TrainingData, generator
 from bench.speed.workload import Workload, training_data
 
+with_either = pytest.mark.parametrize("kernel", kernels.NAMES)
 N_USERS, N_ITEMS, N_RATINGS, SIZE = 40, 30, 200, 32
 
 
@@ -23,9 +26,9 @@ def shuffled_data(n_users: int = N_USERS) -> TrainingData:
     return data
 
 
-def draws(data: TrainingData, number: int = 0) -> list[Draw]:
+def draws(data: TrainingData, kernel: str = "torch", number: int = 0) -> list[Draw]:
     """The steps of an epoch."""
-    sampler = Sampler(data, SIZE, 2)
+    sampler = Sampler(data, SIZE, 2, kernels.make(kernel))
     epoch = sampler.epoch(data, "stream", number)
     return [epoch.draw(data, step) for step in range(sampler.steps_per_epoch)]
 
@@ -35,9 +38,10 @@ def triples(batch: Batch, member: int) -> list[tuple[float, ...]]:
     return sorted(zip(*(each[member].tolist() for each in columns), strict=True))
 
 
-def test_a_batch_of_o_is_a_stretch_of_the_shuffled_ratings_by_user() -> None:
+@with_either
+def test_a_batch_of_o_is_a_stretch_of_the_shuffled_ratings_by_user(kernel: str) -> None:
     data = shuffled_data()
-    for step, draw in enumerate(draws(data, number=5)):
+    for step, draw in enumerate(draws(data, kernel, 5)):
         batch = draw.observed()
         for member, seed in enumerate(data.seeds):
             order = torch.randperm(N_RATINGS, generator=generator("observed", seed, "stream", 5))
@@ -47,10 +51,11 @@ def test_a_batch_of_o_is_a_stretch_of_the_shuffled_ratings_by_user() -> None:
         assert bool((batch.users.diff(dim=-1) >= 0).all())
 
 
-def test_a_batch_of_d_has_the_cells_that_were_drawn_by_user() -> None:
+@with_either
+def test_a_batch_of_d_has_the_cells_that_were_drawn_by_user(kernel: str) -> None:
     data = shuffled_data()
     known = {(int(u), int(i)): float(r) for u, i, r in zip(data.users, data.items, data.labels, strict=True)}
-    for step, draw in enumerate(draws(data, number=1)):
+    for step, draw in enumerate(draws(data, kernel, 1)):
         batch = draw.everywhere()
         for member, seed in enumerate(data.seeds):
             source = generator("everywhere", seed, "stream", 1)
@@ -62,14 +67,16 @@ def test_a_batch_of_d_has_the_cells_that_were_drawn_by_user() -> None:
         assert bool((batch.users.diff(dim=-1) >= 0).all())
 
 
-def test_more_users_than_two_bytes_count_stand_nearly_in_order() -> None:
+@with_either
+def test_more_users_than_two_bytes_count_stand_nearly_in_order(kernel: str) -> None:
     n_users = 300_000
-    for draw in draws(shuffled_data(n_users)):
+    for draw in draws(shuffled_data(n_users), kernel):
         for batch in (draw.observed(), draw.everywhere()):
             assert int(batch.users.diff(dim=-1).min()) > -(n_users >> 15)
 
 
-def test_members_of_one_seed_share_its_batches_whoever_stands_beside_them() -> None:
+@with_either
+def test_members_of_one_seed_share_its_batches_whoever_stands_beside_them(kernel: str) -> None:
     data = shuffled_data()
     own = data.take(torch.tensor([2, 4, 7]))
     shared = data.take(torch.tensor([4, 2, 7, 4]))
@@ -77,7 +84,7 @@ def test_members_of_one_seed_share_its_batches_whoever_stands_beside_them() -> N
     assert own.own_seeds
     assert not shared.own_seeds
     assert not turned.own_seeds
-    for a, b, c in zip(draws(own), draws(shared), draws(turned), strict=True):
+    for a, b, c in zip(*(draws(each, kernel) for each in (own, shared, turned)), strict=True):
         for kind in ("observed", "everywhere"):
             one, two, three = (getattr(draw, kind)() for draw in (a, b, c))
             for members in ((0, 1, 2), (1, 0, 1), (2, 2, 0), (1, 3, 1)):
@@ -85,3 +92,26 @@ def test_members_of_one_seed_share_its_batches_whoever_stands_beside_them() -> N
                     triples(batch, member) for batch, member in zip((one, two, three), members, strict=True)
                 )
                 assert mine == other == last
+
+
+def test_either_kernels_draw_the_same_bits() -> None:
+    data = shuffled_data().take(torch.tensor([4, 2, 7, 4]))
+    for one, two in zip(draws(data, "torch", 3), draws(data, "numba", 3), strict=True):
+        for a, b in ((one.observed(), two.observed()), (one.everywhere(), two.everywhere())):
+            for name in ("users", "items", "labels", "observed"):
+                assert torch.equal(getattr(a, name), getattr(b, name))
+
+
+def test_an_epoch_of_a_single_batch_is_all_ratings() -> None:
+    data = shuffled_data()
+    for name in kernels.NAMES:
+        sampler = Sampler(data, N_RATINGS + 1, 0, kernels.make(name))
+        batch = sampler.epoch(data, "stream", 0).draw(data, 0).observed()
+        assert sampler.steps_per_epoch == 1
+        assert triples(batch, 3) == sorted(
+            zip(
+                *(each.tolist() for each in (data.users, data.items, data.labels)),
+                [1.0] * N_RATINGS,
+                strict=True,
+            )
+        )
