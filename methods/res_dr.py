@@ -82,7 +82,7 @@ class ResDR(ResIPS):
     def step(self, draw: Draw) -> None:
         """Propensity and its residual; imputation and its residual; the prediction model."""
         everywhere, observed, unbiased = draw.everywhere(), draw.observed(), draw.unbiased()
-        # What is asked of one model together is one pass: of D and O, and of O and A, which have labels.
+        # One pass over all; in this order D and O, of which E is, are neighbours, and O and A, with labels.
         pairs, of_estimate = joined(everywhere, observed, unbiased), joined(everywhere, observed)
         logits = self.prediction(pairs)
         logits_of_estimate, logits_with_label = logits[:, : -pairs.sizes[2]], logits[:, pairs.sizes[0] :]
@@ -92,11 +92,11 @@ class ResDR(ResIPS):
 
         # ω and ζ stay until their step, so its ẽ is that of the propensity's step.
         imputed = self.imputed(pairs, logits.detach())
-        direct, missed = imputed.everywhere.detach(), fixed - imputed.observed.detach()
+        fixed_direct, missed = imputed.everywhere.detach(), fixed - imputed.observed.detach()
         self.step_propensity(
             observed,
             everywhere,
-            lambda weights: doubly_robust(direct, weights, missed),
+            lambda weights: doubly_robust(fixed_direct, weights, missed),
             fixed_unbiased.mean(-1),
         )
         weights = self.fixed_weights(observed)

@@ -33,7 +33,7 @@ COUPLED, DECOUPLED, ANCHORED = range(3)  # kinds of weight decay, see `bench.eng
 _BLOCK = 512  # floats that share one decision whether their gradient is read
 _AHEAD = 16  # pairs whose rows are asked for before their turn
 _WORD = 8  # marks that are looked at together
-_APART = 16  # numbers between two batches that are filled at once: lines of one cache set are few
+_APART = 16  # numbers between batches that are filled at once, or all would want the same part of the cache
 
 _ZERO, _ONE = np.float32(0), np.float32(1)
 _FIRST = np.float32(1 - BETA1)
