@@ -192,7 +192,7 @@ def _measure(cell: Cell, trainer: Trainer, stack: Sequence[Member]) -> tuple[flo
     once = time.process_time() - begun
     config = method.config
     per_step = 0.0
-    sampler = Sampler(method.data, config.batch_size, config.everywhere_ratio)
+    sampler = Sampler(method.data, config.batch_size, config.everywhere_ratio, method.kernels)
     steps = sampler.steps_per_epoch
     pairs = Pairs(validation.users[method.data.seed_row], validation.items[method.data.seed_row])
     labels = validation.labels[method.data.seed_row]

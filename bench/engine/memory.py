@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import os
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 import torch
 
 from bench.config import EngineConfig
-from bench.engine import kernels
+from bench.engine import heap, kernels
 from bench.engine.method import Method, MethodConfig
 from bench.engine.part import Part
 from bench.errors import BenchError
@@ -24,11 +23,9 @@ GIB = 2**30
 _LEAST_COPIES, _COPIES = 6, 7
 _PAIR_BYTES = 160  # of a pair beside its rows: indices, logits, errors, and in the AUC its order and ranks
 _DRAWING_BYTES = 48  # of a rating while its epoch is drawn: places and batches; half of that of a cell of D
+_BATCH_BYTES = 256  # of a batch beside its ratings, while its epoch is drawn
 _NUMBERS_PER_ROW = 12  # of a user or an item in a step, such as sums over its pairs
 _RUNTIME_BYTES = 32 * 2**20  # what PyTorch takes with the first training step, whatever its size
-_KEPT_BYTES = 256 * 2**20  # freed at the end of the heap, which stays there
-_ARRAY_BYTES = 32 * 2**20  # the most that glibc takes from the heap, not from Linux
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's numbers
 _COMPILER_BYTES = 160 * 2**20  # what Numba takes to compile its kernels; less where it reads them from disk
 
 
@@ -70,6 +67,7 @@ def bytes_per_member(method: Method, n_validation: int, n_test: int = 0) -> int:
     # before is there until the next one is, each with its cells of D; and while an epoch is drawn, places.
     pair, ratio = 16 + itemsize, config.everywhere_ratio
     draws = len(data.labels) * (3 * pair + 2 * 8 * ratio + _DRAWING_BYTES + (_DRAWING_BYTES // 2) * ratio)
+    draws += _BATCH_BYTES * -(-len(data.labels) // config.batch_size)
     cells = data.n_users * data.n_items if config.everywhere_ratio else 0  # one byte each
     return int(_COPIES * parameters + kept + max(step, scoring) + draws + cells)
 
@@ -123,26 +121,14 @@ def budget(config: EngineConfig, device: torch.device) -> int:
 
 def runtime_bytes(config: EngineConfig) -> int:
     """What PyTorch and the kernels take with the first training step, whatever its size."""
-    compiler = _COMPILER_BYTES if kernels.name_for(config) == "numba" else 0
-    return _RUNTIME_BYTES + compiler
-
-
-def keep_freed_memory() -> None:
-    """Has the C library keep what is freed for what is asked for next, as far as it knows how to.
-
-    By default glibc hands large arrays back to Linux, which clears their pages anew for the next step.
-    """
-    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
-        options = ctypes.CDLL(None).mallopt
-        options(_M_TRIM_THRESHOLD, _KEPT_BYTES)
-        options(_M_MMAP_THRESHOLD, _ARRAY_BYTES)
+    compiled = kernels.name_for(config) == "numba"
+    return _RUNTIME_BYTES + (_COMPILER_BYTES + heap.KEPT_BYTES if compiled else 0)
 
 
 def _held_memory() -> int:
     """Bytes of memory that this process holds, what it has freed given back first."""
     gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
-        ctypes.CDLL(None).malloc_trim(0)
+    heap.give_back()
     with contextlib.suppress(OSError):
         pages = Path("/proc/self/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")

@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.engine import kernels
 from bench.engine.features import Features
+from bench.engine.kernels import Kernels
 from bench.errors import BenchError
 from bench.seeds import stream_seed
 
@@ -150,20 +150,14 @@ class Sampler:
         data: what is drawn from.
         batch_size: B; all of O where O is smaller.
         everywhere_ratio: pairs of D per pair of O in a step; 0 where a method never asks for D.
-        kernel: what they are made with, those that are current where it is left out; the draws are the same.
+        kernel: what they are made with; the draws are the same.
     """
 
-    def __init__(
-        self,
-        data: TrainingData,
-        batch_size: int,
-        everywhere_ratio: int,
-        kernel: kernels.Kernels | None = None,
-    ) -> None:
+    def __init__(self, data: TrainingData, batch_size: int, everywhere_ratio: int, kernel: Kernels) -> None:
         self.batch_size = min(batch_size, len(data.users))
         self.steps_per_epoch = len(data.users) // self.batch_size
         self._ratio = everywhere_ratio
-        self._kernels = kernels.current() if kernel is None else kernel
+        self._kernels = kernel
         device = data.users.device
         order = torch.from_numpy(np.argsort(_key(data.users.cpu().numpy(), data.n_users), kind="stable"))
         self._place = torch.empty_like(order, dtype=torch.int32)  # of a rating when they stand by user
@@ -217,7 +211,7 @@ class Epoch:
     labels: Tensor
     everywhere: Tensor
     table: Tensor
-    kernels: kernels.Kernels
+    kernels: Kernels
     _observed: _Stretch | None = None
     _from_everywhere: _Stretch | None = None
 

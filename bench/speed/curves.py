@@ -118,7 +118,7 @@ def step_times(
     torch.set_num_threads(1)
     data = training_data(point, n_seeds=min(point.members, 10))
     method = stack("mf", point, data, ADAMS[0])
-    sampler = Sampler(method.data, point.batch_size, 0)
+    sampler = Sampler(method.data, point.batch_size, 0, method.kernels)
     start = time.thread_time()
     epoch = sampler.epoch(method.data, "training", 0)
     draws = (time.thread_time() - start) / sampler.steps_per_epoch

@@ -125,7 +125,7 @@ def _numbers(slow: float, fast: float) -> list[str]:
 def _suite_epoch(method: Method) -> Callable[[], float]:
     """Seconds per member-step of some epochs, their draws included."""
     config = method.config
-    sampler = Sampler(method.data, config.batch_size, config.everywhere_ratio)
+    sampler = Sampler(method.data, config.batch_size, config.everywhere_ratio, method.kernels)
     step = method.phases()[-1].step
     number = [0]
 

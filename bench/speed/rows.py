@@ -76,7 +76,7 @@ class RowTimes:
 def stepping(method: Method) -> Turn:
     """Steps of a method's last phase."""
     config = method.config
-    sampler = Sampler(method.data, config.batch_size, config.everywhere_ratio)
+    sampler = Sampler(method.data, config.batch_size, config.everywhere_ratio, method.kernels)
     epoch = sampler.epoch(method.data, "training", 0)
     phase = method.phases()[-1]
     if phase.begin is not None:

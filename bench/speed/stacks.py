@@ -87,7 +87,7 @@ def of_place(row: str, work: Workload, sizes: Sequence[int]) -> list[tuple[str, 
 def _draws(method: Method, data: TrainingData) -> float:
     """µs of a member-step's share of an epoch's draws."""
     config = method.config
-    sampler = Sampler(data, config.batch_size, config.everywhere_ratio)
+    sampler = Sampler(data, config.batch_size, config.everywhere_ratio, method.kernels)
     seconds = []
     for number in range(_TURNS):
         start = time.thread_time()

@@ -72,7 +72,7 @@ class Figure:
 def stacked_steps(method: Method, size: Size) -> Callable[[], float]:
     """One turn of the engine: seconds per member and step."""
     config = method.config
-    sampler = Sampler(method.data, config.batch_size, config.everywhere_ratio)
+    sampler = Sampler(method.data, config.batch_size, config.everywhere_ratio, method.kernels)
     step = method.phases()[-1].step
     done = [0]
 
@@ -129,7 +129,7 @@ def bandwidth(size: Size, device: torch.device, profile: bool = False) -> list[F
         else (lambda: least_traffic(method) / copy_bandwidth(device)),
     )
     reference = stack("mf", size, training_data(size, device), kernel="torch")
-    epoch = Sampler(method.data, size.batch_size, 0).epoch(method.data, "training", 0)
+    epoch = Sampler(method.data, size.batch_size, 0, method.kernels).epoch(method.data, "training", 0)
     counted = traffic(lambda: reference.step(epoch.draw(method.data, 0)), reference) / least_traffic(method)
     if profile:
         with torch.profiler.profile() as profiled:

@@ -117,7 +117,7 @@ def peak_bytes(work: Workload, adam: str = "dense") -> int:
     before = _peak_of_process()
     method = stack("mf", work, training_data(work, n_seeds=min(work.members, 10)), adam)
     kept = {name: table.clone() for name, table in method.prediction.tables.items()}
-    sampler = Sampler(method.data, work.batch_size, 0)
+    sampler = Sampler(method.data, work.batch_size, 0, method.kernels)
     epoch = sampler.epoch(method.data, "training", 0)
     for number in range(_MEMORY_STEPS):
         method.step(epoch.draw(method.data, number % sampler.steps_per_epoch))

@@ -88,7 +88,7 @@ def test_eib_pulls_pairs_that_nobody_rated_towards_the_imputed_label() -> None:
     method = methods.get("eib")([cell.points[0]], [0], training)
     from bench.engine.sampling import Sampler
 
-    sampler = Sampler(training, method.config.batch_size, 1)
+    sampler = Sampler(training, method.config.batch_size, 1, method.kernels)
     for number in range(30):
         epoch = sampler.epoch(training, "training", number)
         for step in range(sampler.steps_per_epoch):

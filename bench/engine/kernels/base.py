@@ -109,11 +109,11 @@ class Kernels(ABC):
         out: tuple[Tensor, ...],
         row: int,
     ) -> None:
-        """Deals n shuffled ratings to the batches of an epoch, in which they stand in their own order.
+        """Deals n shuffled ratings to the batches of an epoch, each of which keeps their order in `ratings`.
 
         Args:
             shuffled: (n,) int64 on the CPU: the first B are the first batch's, and so on; the rest is left.
-            place: (n,) int32 on the CPU, of each in `ratings`.
+            place: (n,) int32 on the CPU: where the rating of a shuffled number stands in `ratings`.
             ratings: users, items (n,) int64 and labels (n,).
             out: the same of the batches, (steps, S, B), of which [:, row] is filled.
         """

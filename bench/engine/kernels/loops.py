@@ -33,7 +33,7 @@ COUPLED, DECOUPLED, ANCHORED = range(3)  # kinds of weight decay, see `bench.eng
 _BLOCK = 512  # floats that share one decision whether their gradient is read
 _AHEAD = 16  # pairs whose rows are asked for before their turn
 _WORD = 8  # marks that are looked at together
-_APART = 16  # numbers between batches that are filled at once, or all would want the same part of the cache
+_APART = 32  # numbers between batches that are filled at once, or all would want the same part of the cache
 
 _ZERO, _ONE = np.float32(0), np.float32(1)
 _FIRST = np.float32(1 - BETA1)
@@ -709,34 +709,34 @@ def compiled(parallel: bool) -> SimpleNamespace:
         for step in range(steps):
             for k in range(step * size, (step + 1) * size):
                 batch[place[shuffled[k]]] = step
-        pairs = np.empty((steps, size + _APART, 2), np.int32)
-        marks = np.empty((steps, size + 2 * _APART), np.float32)
+        numbers = np.empty((steps, 2 * size + _APART), np.int32)
+        chosen = np.empty((steps, size + _APART), np.float32)
         filled = np.zeros(steps + 1, np.int64)
         for k in range(len(place)):
             step, at = batch[k], filled[batch[k]]
             filled[step] = at + 1
             if step < steps:
-                pairs[step, at, 0] = users[k]
-                pairs[step, at, 1] = items[k]
-                marks[step, at] = labels[k]
+                numbers[step, 2 * at] = users[k]
+                numbers[step, 2 * at + 1] = items[k]
+                chosen[step, at] = labels[k]
         for step in range(steps):
             for k in range(size):
-                of_users[step, row, k] = pairs[step, k, 0]
-                of_items[step, row, k] = pairs[step, k, 1]
-                of_labels[step, row, k] = marks[step, k]
+                of_users[step, row, k] = numbers[step, 2 * k]
+                of_items[step, row, k] = numbers[step, 2 * k + 1]
+                of_labels[step, row, k] = chosen[step, k]
 
     @loop
     def look_up(
         cells: Indices,
-        table: RowMarks,
+        table: Any,
         n_items: int,
         users: Indices,
         items: Indices,
         labels: Floats,
         observed: Floats,
     ) -> None:
-        """See `Kernels.look_up`, of cells (steps, S, B)."""
-        for step in range(cells.shape[0]):
+        """See `Kernels.look_up`, of cells (steps, S, B); table: (|D|,) int8."""
+        for step in span(cells.shape[0]):
             for row in range(cells.shape[1]):
                 for k in range(cells.shape[2]):
                     cell = cells[step, row, k]

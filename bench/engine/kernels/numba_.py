@@ -20,10 +20,10 @@ from numba.core import event
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.engine import heap
 from bench.engine.adam import BETA1, BETA2, Adam, Rows
 from bench.engine.kernels import loops
 from bench.engine.kernels.base import AnyPart, Kernels
-from bench.engine.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from bench.engine.part import Leaf, Part, Tables
@@ -309,7 +309,7 @@ class Numba(Kernels):
     def __init__(self, threads: int = 1) -> None:
         self.threads = min(threads, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
         self.loops = _compiled(self.threads > 1)
-        keep_freed_memory()
+        heap.keep_freed()
         if self.threads > 1:
             numba.set_num_threads(self.threads)
 
@@ -708,8 +708,9 @@ class Numba(Kernels):
         self, cells: Tensor, table: Tensor, n_items: int, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See `Kernels.look_up`."""
+        assert dtype == torch.float32
         users, items = torch.empty_like(cells), torch.empty_like(cells)
-        labels, observed = (torch.empty(cells.shape, dtype=torch.float32) for _ in range(2))
+        labels, observed = (torch.empty(cells.shape, dtype=dtype) for _ in range(2))
         found = (users, items, labels, observed)
         self.loops.look_up(_array(cells), _array(table), n_items, *(each.numpy() for each in found))
         return found

@@ -161,7 +161,9 @@ def steps(method: Method, n: int) -> None:
         if phase.begin is not None:
             with torch.no_grad():
                 phase.begin()
-        sampler = Sampler(method.data, method.config.batch_size, method.config.everywhere_ratio)
+        sampler = Sampler(
+            method.data, method.config.batch_size, method.config.everywhere_ratio, method.kernels
+        )
         for number in range(n):
             phase.step(sampler.epoch(method.data, phase.stream, number).draw(method.data, 0))
 
@@ -175,7 +177,7 @@ def test_every_method_moves_what_its_batches_read_and_nothing_else(key: str) -> 
     seen: dict[str, set[tuple[int, int]]] = {"users": set(), "items": set()}
     unbiased = method.uses_unbiased == "yes"
     for phase in method.phases():
-        sampler = Sampler(method.data, 4, method.config.everywhere_ratio)
+        sampler = Sampler(method.data, 4, method.config.everywhere_ratio, method.kernels)
         draw = sampler.epoch(method.data, phase.stream, 0).draw(method.data, 0)
         batches = [draw.observed()]
         batches += [draw.unbiased()] * unbiased

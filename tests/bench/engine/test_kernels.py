@@ -481,7 +481,7 @@ def trained(
         if phase.begin is not None:
             with torch.no_grad():
                 phase.begin()
-        sampler = Sampler(method.data, 32, method.config.everywhere_ratio)
+        sampler = Sampler(method.data, 32, method.config.everywhere_ratio, method.kernels)
         for number in range(steps):
             epoch = sampler.epoch(method.data, phase.stream, number // sampler.steps_per_epoch)
             phase.step(epoch.draw(method.data, number % sampler.steps_per_epoch))

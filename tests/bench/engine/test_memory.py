@@ -18,7 +18,7 @@ import torch
 
 import methods
 from bench.config import EngineConfig
-from bench.engine import kernels, memory
+from bench.engine import heap, kernels, memory
 from bench.engine import members as planning
 from bench.engine.members import Member, groups
 from bench.engine.memory import budget, bytes_per_member, least_bytes, peak_memory
@@ -180,16 +180,12 @@ def test_a_system_without_a_measure_of_memory_says_nothing(monkeypatch: pytest.M
     assert peak_memory() == 0
 
 
-if __name__ == "__main__":
-    print(*go(sys.argv[1], int(sys.argv[2]), sys.argv[3]))
-
-
 def test_what_a_step_frees_is_there_for_the_next_one() -> None:
     if platform.libc_ver()[0] != "glibc":
         pytest.skip("only glibc is told to keep what is freed")
     import resource
 
-    memory.keep_freed_memory()
+    heap.keep_freed()
 
     def steps(number: int) -> None:
         for _ in range(number):
@@ -200,3 +196,7 @@ def test_what_a_step_frees_is_there_for_the_next_one() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     steps(50)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 500  # else five times as many
+
+
+if __name__ == "__main__":
+    print(*go(sys.argv[1], int(sys.argv[2]), sys.argv[3]))

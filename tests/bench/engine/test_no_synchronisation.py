@@ -75,7 +75,9 @@ def watched(method: Any) -> Watch:
                 phase.begin()
         for part in method.parts.values():
             part.restart()
-        sampler = Sampler(method.data, method.config.batch_size, method.config.everywhere_ratio)
+        sampler = Sampler(
+            method.data, method.config.batch_size, method.config.everywhere_ratio, method.kernels
+        )
         epoch = sampler.epoch(method.data, phase.stream, 0)
         phase.step(epoch.draw(method.data, 0))
         with watch:

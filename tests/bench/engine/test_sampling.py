@@ -26,9 +26,9 @@ def shuffled_data(n_users: int = N_USERS) -> TrainingData:
     return data
 
 
-def draws(data: TrainingData, kernel: str = "torch", number: int = 0) -> list[Draw]:
+def draws(data: TrainingData, kernel: str, number: int = 0, threads: int = 1) -> list[Draw]:
     """The steps of an epoch."""
-    sampler = Sampler(data, SIZE, 2, kernels.make(kernel))
+    sampler = Sampler(data, SIZE, 2, kernels.make(kernel, threads))
     epoch = sampler.epoch(data, "stream", number)
     return [epoch.draw(data, step) for step in range(sampler.steps_per_epoch)]
 
@@ -94,9 +94,10 @@ def test_members_of_one_seed_share_its_batches_whoever_stands_beside_them(kernel
                 assert mine == other == last
 
 
-def test_either_kernels_draw_the_same_bits() -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_either_kernels_draw_the_same_bits(threads: int) -> None:
     data = shuffled_data().take(torch.tensor([4, 2, 7, 4]))
-    for one, two in zip(draws(data, "torch", 3), draws(data, "numba", 3), strict=True):
+    for one, two in zip(draws(data, "torch", 3), draws(data, "numba", 3, threads), strict=True):
         for a, b in ((one.observed(), two.observed()), (one.everywhere(), two.everywhere())):
             for name in ("users", "items", "labels", "observed"):
                 assert torch.equal(getattr(a, name), getattr(b, name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from bench.engine import kernels
 from bench.engine.part import Part, minimise, slopes
 from bench.engine.sampling import Draw, Sampler, TrainingData
 
@@ -109,7 +110,7 @@ def data(seeds: tuple[int, ...], seed_row: list[int]) -> TrainingData:
 
 def draws(data: TrainingData, ratio: int, epoch: int, size: int = 16) -> list[Draw]:
     """All draws of one epoch."""
-    sampler = Sampler(data, size, ratio)
+    sampler = Sampler(data, size, ratio, kernels.make("torch"))
     epoch_draws = sampler.epoch(data, "training", epoch)
     return [epoch_draws.draw(data, step) for step in range(sampler.steps_per_epoch)]
 

@@ -43,7 +43,7 @@ def test_operations_are_counted_by_what_they_read_and_write() -> None:
 
 def test_a_step_moves_at_least_the_bound_and_keeps_its_kernel() -> None:
     method = stack("mf", SIZE, training_data(SIZE), kernel="torch")
-    draw = Sampler(method.data, 32, 0).epoch(method.data, "training", 0).draw(method.data, 0)
+    draw = Sampler(method.data, 32, 0, method.kernels).epoch(method.data, "training", 0).draw(method.data, 0)
     counted = bandwidth.traffic(lambda: method.step(draw), method)
     assert counted > bandwidth.least_traffic(method)
     assert not method.prediction.adam._fused
