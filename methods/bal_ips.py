@@ -3,8 +3,8 @@
     loss of θ:  E(θ) = mean_O v · w · e                                            (G,)
     loss of v:  α · (sg(E) − mean_A sg(e))² + mean_O v log v                       (G,)
 
-LTD-IPS's step costs nearly eight of MF's (`make cost`), and this is one more model, which is read before and
-after its own step.
+A step costs more than eight of MF's (`make cost`): LTD-IPS's, which comes near that, and one more model that
+is read before and after its own step.
 
 Source: as `bal_dr.py`; public code: `BAL-IPS.py`.
 
