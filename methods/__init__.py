@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from methods.base import Method
 
 # The table's rows, in its order; the controls stand below its rule, and so do the extra rows. Further methods
-# are not the paper's: a class says so by `group: ClassVar[str] = "further"`. They stand under a rule of their
-# own and are trained where they are asked for. A method in none of these is somebody's own.
+# are not the paper's: a class says so by `group: ClassVar[str] = "further"`, which a row of the paper that
+# extends one takes back by "". They stand under a rule of their own and are trained where they are asked for.
+# A method in none of these is somebody's own.
 ROWS = (
     *("mf", "ips", "dr", "dr_jl", "escm2_dr", "cause", "kdcrec", "ltd", "autodebias"),
     *("res_ips", "res_dr", "ultd_tp", "ultd_jl"),
@@ -52,8 +53,8 @@ def register(method: Registered) -> Registered:
     for name in ("title", "paper", "year"):
         if not hasattr(method, name):
             raise BenchError(f"The method '{key}' has no attribute '{name}', which the table prints.")
-    group = getattr(method, "group", FURTHER)
-    if group != FURTHER:
+    group = getattr(method, "group", "")
+    if group not in ("", FURTHER):
         raise BenchError(f"The method '{key}' has group = {group!r}: write {FURTHER!r} or leave it out.")
     _registered[key] = method
     return method

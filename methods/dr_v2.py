@@ -17,32 +17,31 @@ Differences from the paper:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
 from methods import register
 from methods.entire_space import Scored
+from methods.escm2_dr import ESCM2DR
 from methods.ips_v2 import IPSV2
-from methods.multi_dr import MultiDR
 
 
 @register
-class DRV2(MultiDR):
+class DRV2(ESCM2DR):
     """ESCM²-DR with a term more."""
 
     title = "DR-V2"
     paper = "Li et al., Propensity Matters: Measuring and Enhancing Balancing for Recommendation, ICML 2023"
     year = 2023
+    group: ClassVar[str] = "further"
 
     @dataclass(kw_only=True)
-    class Config(IPSV2.Config, MultiDR.Config):
-        """Fields of DR-V2: IPS-V2's, and Multi-DR's for the imputation."""
+    class Config(IPSV2.Config, ESCM2DR.Config):
+        """Fields of DR-V2: IPS-V2's, and ESCM²-DR's for the imputation."""
 
     def losses(self, observed: Scored, everywhere: Scored) -> dict[str, Tensor]:
         """The loss's terms by name, (G,) each."""
         imbalance = self.imbalance(observed, everywhere, self.config.balance_prediction)
-        return {
-            **super().losses(observed, everywhere),
-            "ctcvr": self.config.ctcvr_weight * self.joint_loss(everywhere),
-            "balance": self.config.balance_weight * imbalance.square(),
-        }
+        balance = self.config.balance_weight * imbalance.square()
+        return {**super().losses(observed, everywhere), "balance": balance}

@@ -12,8 +12,7 @@ the terms are, (G,) each,
     missed(O)      = mean_O w · (sg(e) − ê')²
     imbalance(O,D) = mean_O min(density / ô, clip) · r̂ − mean_D (1 − o) · min(1 / (1 − ô), clip) · r̂
 
-e = ℓ(r̂, r), ê = ℓ(r̂, sg(r̃)), ê' = ℓ(sg(r̂), r̃). The loss of `escm2_dr.py` is click + λ_g · joint
-+ λ_c · (corrected + missed), by the same formulas.
+e = ℓ(r̂, r), ê = ℓ(r̂, sg(r̃)), ê' = ℓ(sg(r̂), r̃).
 
 Shapes: G members, B pairs.
 """

@@ -1,4 +1,4 @@
-"""ESMM, Multi-IPS, Multi-DR, ESCM²-IPS, IPS-V2, DR-V2: losses, written a second time, and ties."""
+"""ESMM, Multi-IPS, Multi-DR, ESCM²-IPS, ESCM²-DR, IPS-V2, DR-V2: losses, written a second time, and ties."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "multi_ips": WEIGHTS,
     "multi_dr": WEIGHTS,
     "escm2_ips": {**WEIGHTS, "ctcvr_weight": 0.2},
+    "escm2_dr": {**WEIGHTS, "ctcvr_weight": 0.2},
     "ips_v2": {**WEIGHTS, "ctcvr_weight": 0.2, "balance_weight": 0.9},
     "dr_v2": {**WEIGHTS, "ctcvr_weight": 0.2, "balance_weight": 0.9},
 }
@@ -54,7 +55,7 @@ def formula(key: str, method: Any, free: dict[str, dict[str, Tensor]]) -> Tensor
     w = (w / w.mean(-1, keepdim=True)).clamp(max=1.1)
     w = w / w.mean(-1, keepdim=True)
     e = cross_entropy(p_o, r)
-    if key in ("multi_dr", "dr_v2"):
+    if key in ("multi_dr", "escm2_dr", "dr_v2"):
         r_o, r_d = of("imputation", o), of("imputation", d)
         missed = e.detach() - cross_entropy(p_o.detach(), r_o)
         corrected = (w * (e - cross_entropy(p_o, r_o.detach()))).mean(-1)
@@ -62,7 +63,7 @@ def formula(key: str, method: Any, free: dict[str, dict[str, Tensor]]) -> Tensor
     else:
         cvr = (w * e).mean(-1)
     loss = ctr + 0.3 * cvr
-    if key in ("escm2_ips", "ips_v2", "dr_v2"):
+    if key not in ("multi_ips", "multi_dr"):
         loss = loss + 0.2 * ctcvr
     if key in ("ips_v2", "dr_v2"):
         weight = (method.data.density / of("click", o)).clamp(max=1.1)
@@ -96,7 +97,7 @@ def test_squared_errors_are_conversions_alone_and_refused_with_imputed_labels(lo
     e = (p - o.labels) ** 2 if loss == "mse" else cross_entropy(p, o.labels)
     scored = method.scored_batch(o)
     assert_close(method.weighted_loss(scored), (method.weights(scored) * e).mean(-1), **CLOSE)
-    for key in ("multi_dr", "dr_v2"):
+    for key in ("multi_dr", "escm2_dr", "dr_v2"):
         with pytest.raises(BenchError, match=r"^method\.loss must be bce"):
             methods.get(key).Config(loss="mse").check()
 
@@ -130,8 +131,7 @@ def test_rows_are_their_neighbours_without_a_term(
     found, expected = stepped(one, shared=shared, **fields), stepped(other, shared=shared, **others)
     assert found.keys() == expected.keys()
     for name, values in expected.items():
-        # escm2_dr keeps 1 − ô · r̂ away from 0 by 1e-6 of the log scale.
-        assert_close(found[name], values, rtol=1e-7, atol=1e-7)
+        assert_close(found[name], values, **CLOSE)
 
 
 def test_the_joint_loss_is_exact_at_the_ends() -> None:
@@ -181,7 +181,7 @@ def test_a_propensity_at_its_end_leaves_numbers(click: float) -> None:
 def test_heads_are_as_many_as_the_rows_towers() -> None:
     for key in FIELDS:
         method: Any = built(key, shared=True)
-        assert method.prediction.tables["heads"].shape[1] == (3 if key in ("multi_dr", "dr_v2") else 2)
+        assert method.prediction.tables["heads"].shape[1] == (3 if "dr" in key else 2)
         with pytest.raises(BenchError, match=r"^method\.biases must be all with method\.shared=true"):
             built(key, shared=True, biases="none")
 
