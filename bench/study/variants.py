@@ -21,6 +21,7 @@ from bench import compose
 from bench.command.crew import starting_processes
 from bench.errors import BenchError, nearest
 from bench.records.metric import METRICS
+from bench.records.points import value_text
 from bench.records.record import Record
 
 NOT_TRAINED = "not trained yet"
@@ -31,12 +32,17 @@ VariantKey = tuple[str, str]  # group, name
 
 @dataclass(frozen=True)
 class Variant:
-    """One line of a study. overrides: its command line, the study's and the group's included."""
+    """One line of a study.
+
+    overrides: its command line, the study's and the group's included. point_of: the command line of the
+    variant whose chosen point it is trained at, instead of choosing one.
+    """
 
     group: str
     name: str
     title: str
     overrides: tuple[str, ...]
+    point_of: tuple[str, ...] = ()
 
     @property
     def key(self) -> VariantKey:
@@ -80,7 +86,8 @@ def read_study(file: Path) -> Study:
     all variants are one. A group may have more overrides for some of its variants (title → name →
     overrides, `all` for those of every variant). A variant may be `like` an earlier one, whose overrides
     come before its own, and be in some groups only: in those whose titles have one of the texts of its
-    `only`, and none of its `never`.
+    `only`, and none of its `never`. One that changes nothing that points are chosen by may take the
+    `point_of` an earlier one, and is not swept.
 
     Raises:
         BenchError: the file is absent or wrong.
@@ -99,18 +106,18 @@ def read_study(file: Path) -> Study:
             own[each["name"]] = (*(own[each["like"]] if "like" in each else ()), *each["overrides"])
         if len(own) < len(given["variants"]):
             raise BenchError(f"{file} names a variant twice.")
-        variants = tuple(
-            Variant(
-                group,
-                each["name"],
-                each["title"],
-                (*given["overrides"], *more.get(_ALL, ()), *own[each["name"]], *more.get(each["name"], ())),
-            )
-            for group, more in groups.items()
-            for each in given["variants"]
-            if any(text in group for text in each.get("only", [""]))
-            and not any(text in group for text in each.get("never", []))
-        )
+        found: dict[VariantKey, Variant] = {}
+        for group, more in groups.items():
+            for each in given["variants"]:
+                name = each["name"]
+                if not any(text in group for text in each.get("only", [""])) or any(
+                    text in group for text in each.get("never", [])
+                ):
+                    continue
+                words = (*given["overrides"], *more.get(_ALL, ()), *own[name], *more.get(name, ()))
+                base = found[group, each["point_of"]].overrides if "point_of" in each else ()
+                found[group, name] = Variant(group, name, each["title"], words, base)
+        variants = tuple(found.values())
         strange = next((name for more in groups.values() for name in more if name not in {_ALL, *own}), None)
         if strange is not None:
             raise BenchError(f"{file} has overrides for '{strange}' in a group: none of its variants.")
@@ -151,14 +158,30 @@ def _numbered(
     """One variant in a worker process: its place and what came, which may be a sentence."""
     words = (*variant.overrides, *overrides)
     try:
-        if train:
-            return place, cells.find_or_train(words, folder=store)
-        compose.register(words)
-        config = compose.composed(words)
-        cell = cells.prepare(config, cells.load_ratings(config), words)
-        return place, cells.find(cell, Path(config.results) / store) or NOT_TRAINED
+        if variant.point_of:
+            base = _record((*variant.point_of, *overrides), store, train)
+            if base is None:
+                return place, NOT_TRAINED
+            words = at_point_of(base, words)
+        return place, _record(words, store, train) or NOT_TRAINED
     except BenchError as error:
         return place, str(error)
+
+
+def _record(words: Sequence[str], store: str, train: bool) -> Record | None:
+    """The record of a command line; None where it is not there and not to be trained."""
+    if train:
+        return cells.find_or_train(words, folder=store)
+    compose.register(words)
+    config = compose.composed(words)
+    return cells.find(cells.prepare(config, cells.load_ratings(config), words), Path(config.results) / store)
+
+
+def at_point_of(record: Record, words: Sequence[str]) -> tuple[str, ...]:
+    """A command line at the point that a record chose, without a sweep; its points count as tried."""
+    point = (f"method.{name}={value_text(value)}" for name, value in record.selected.items())
+    kept = (each for each in words if not each.startswith("grid."))
+    return (*kept, *point, "sweep.stages=[]", f"tuned_points={record.points}")
 
 
 def metrics_of(records: Mapping[VariantKey, Record]) -> list[str]:

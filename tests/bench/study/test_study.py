@@ -245,6 +245,7 @@ def test_a_study_that_is_not_there_names_the_nearest(capsys: pytest.CaptureFixtu
         (TINY.replace("name: jl", "name: mf"), "names a variant twice"),
         (PAIRS.replace("public: [method.loss", "publik: [method.loss"), "overrides for 'publik'"),
         (TINY.replace("title: Wrong,", "title: Wrong, like: later,"), "is not a study"),
+        (TINY.replace("title: MF,", "title: MF, point_of: jl,"), "is not a study"),  # a later one
     ],
 )
 def test_a_wrong_file_is_one_sentence(tmp_path: Path, text: str, said: str) -> None:
@@ -284,3 +285,26 @@ def test_groups_can_be_trained_one_by_one(folder: Path, capsys: pytest.CaptureFi
     assert study.main([*command, "--only", "many"]) == 0
     assert {line.group for line in StudyResult.read(folder / "out", "small").variants} == {"few", "many"}
     assert NOT_TRAINED not in (folder / "out" / "small.md").read_text()
+
+
+def test_a_leak_into_the_test_set_takes_the_point_that_its_own_sweep_would_choose(folder: Path) -> None:
+    """A stays in the test set: the same to the bit at the plain variant's point, which is not swept again."""
+    leak = "overrides: [method=mf, protocol.leak_a_stays_in_test=true]"
+    lines = (
+        f"  - {{name: swept, title: Swept, {leak}}}\n",
+        f"  - {{name: taken, title: Taken, point_of: mf, {leak}}}\n",
+    )
+    (folder / "small.yaml").write_text(TINY[: TINY.index("  - {name: jl")] + "".join(lines))
+    command = ["small", "--jobs", "1", "--output", str(folder / "out"), f"results={folder}"]
+    assert study.main([*command, "--only", "few"]) == 0
+    found = StudyResult.read(folder / "out", "small")
+    values = {
+        name: [line.value for line in found.scores if line.variant == name]
+        for name in ("mf", "swept", "taken")
+    }
+    assert values["taken"] == values["swept"] != values["mf"] and len(values["taken"]) == 4 * 6
+    swept, taken = (
+        next(line for line in found.variants if line.variant == name) for name in ("swept", "taken")
+    )
+    assert (taken.points, taken.validation_auc) == (swept.points, swept.validation_auc)
+    assert all(f"method.{name}=" in taken.command for name in swept.selected) and swept.selected
