@@ -18,6 +18,7 @@ from bench.records.metric import AUC, METRICS
 from bench.records.points import Points
 from bench.study.conclusions import NAIVE, STUDIED, means, unchanged
 from bench.study.files import StudyResult
+from bench.study.first_edition import earlier_row
 from bench.table.claims import in_words
 from bench.table.comparisons import BEST_BASELINE, UserComparison
 from bench.table.frame import Frame
@@ -52,14 +53,21 @@ def limits(frame: Frame, results: Path, studies: tuple[str, ...]) -> list[str]:
         *_untrained_control(frame),
         *_unstable(frame),
         *_families(frame),
-        "**A reading.** What the paper leaves open of ULTD and of its protocol is read as `methods/ultd.py` "
-        "numbers "
-        "it, and the study `ultd` tries other readings. Whether the authors were asked about it is not "
-        "known here; "
-        "nothing here rests on an answer of theirs.",
-        "**The backbone.** All rows score by the same matrix factorisation with biases; nothing here tells "
-        "how they compare on another one.",
+        "**A reading.** What the paper leaves open of ULTD and of its protocol is read as "
+        "`methods/ultd_tp.py` and `methods/ultd_jl.py` number it, and the study `ultd` tries other readings. "
+        "Whether the authors were asked about it is not known here; nothing rests on an answer of theirs.",
+        _backbone(frame),
     ]
+
+
+def _backbone(frame: Frame) -> str:
+    """Which models the rows score by."""
+    titles = [each.title for each in frame.manifest.datasets if each.repeats]
+    beside = f" (reading side features, too, on {in_words(titles)})" if titles else ""
+    return (
+        f"**The backbone.** All rows score by the same matrix factorisation with biases{beside}; nothing "
+        "here tells how they compare on another one."
+    )
 
 
 # --- The choice of a point ----------------------------------------------------------------------------
@@ -96,29 +104,45 @@ def _ends_of_lists(frame: Frame, results: Path) -> Iterator[str]:
         if column.metric is not AUC:
             continue
         folder = results / "sweep" / frame.manifest.protocols[0] / column.dataset.dataset
-        files = [folder / f"{line.row.method}.csv" for line in column.of_family("paper").values()]
-        winners = [_ends_of_winner(Points.read(file)) for file in files if file.is_file()]
+        files = {
+            line.row.title: folder / f"{line.row.method}.csv" for line in column.of_family("paper").values()
+        }
+        winners = {
+            title: _ends_of_winner(Points.read(file)) for title, file in files.items() if file.is_file()
+        }
         found = []
         for name, title in _SHARED.items():
-            counts = Counter(ends[name] for ends in winners if name in ends)
+            counts = Counter(ends[name] for ends in winners.values() if name in ends)
             if counts:
                 found.append(f"{title} {in_words(f'{n} the {end}' for end, n in sorted(counts.items()))}")
-        if found:
-            parts.append(f"{column.dataset.title} ({len(winners)} rows): {', '.join(found)}")
+        own = [
+            f"{title}'s `{name}` ({end})"
+            for title, ends in winners.items()
+            for name, end in ends.items()
+            if name not in _SHARED
+        ]
+        if found or own:
+            said = f"; of their own, {', '.join(own)}" if own else ""
+            parts.append(f"{column.dataset.title} ({len(winners)} rows): {', '.join(found)}{said}")
     if parts:
         yield (
             "**Ends of lists.** A better point may lie beyond the smallest or the largest value that a row's "
-            f"sweep tried. So many winners have such a value: {'; '.join(parts)}."
+            "sweep tried, unless that is a natural end, as a weight of 0. So many winners have such a value: "
+            f"{'. '.join(parts)}."
         )
 
 
 def _ends_of_winner(points: Points) -> dict[str, str]:
-    """Hyper-parameters of a sweep's winner that have the smallest or the largest value tried → which."""
+    """Hyper-parameters of a sweep's winner that have the smallest or the largest number tried → which."""
     ends = {}
     for best in points.ranked()[:1]:
-        for name in set(_SHARED) & set(points.names):
-            tried, value = sorted(points.values(name)), best.values[points.names.index(name)]
-            if len(tried) > 1 and value in (tried[0], tried[-1]):
+        for name, value in zip(points.names, best.values, strict=True):
+            values = points.values(name)
+            if any(isinstance(each, bool) or not isinstance(each, int | float) for each in values):
+                continue
+            tried = sorted(values)
+            # Of two own values either is an end.
+            if len(tried) > (1 if name in _SHARED else 2) and value in (tried[0], tried[-1]):
                 ends[name] = "smallest" if value == tried[0] else "largest"
     return ends
 
@@ -166,7 +190,7 @@ def _choice_of_point(frame: Frame, results: Path, studies: tuple[str, ...]) -> I
         study = StudyResult.read(results / "study", name)
         auc = means(study.scores)
         # Where two variants of a method have its own settings, they were made by different code.
-        plain = [each for each in study.variants if unchanged(each)]
+        plain = [each for each in study.variants if unchanged(each) and not earlier_row(each)]
         number = Counter((each.group, each.method) for each in plain)
         for each in plain:
             line = table.get(each.method)

@@ -33,8 +33,10 @@ from bench.report.plots import deltas, save_figure
 from bench.study import world_table
 from bench.study.conclusions import concluded
 from bench.study.files import StudyResult
+from bench.study.first_edition import earlier_row, first_edition
 from bench.study.further import further_methods
 from bench.study.limits import limits
+from bench.study.unlearning import unlearning
 from bench.table import layout, load_frame
 from bench.table.claims import (
     INTERVAL,
@@ -65,6 +67,11 @@ NAIVE_STUDY, NAIVE_DATASET = "naive", "coat"  # the study of the naive row, and 
 GENERATED = "synthetic"  # its study is `bench.study.known_truth`
 REPORTED_STUDIES = (NAIVE_STUDY, "ultd", "bounds", "oracle", "public")  # in the report's order
 
+_EARLIER = (
+    "*Made with the first edition's code. As that edition had them are here {rows}, which are others now "
+    "([what is new](#what-is-new-against-the-first-edition)).*"
+)
+
 _Floats = NDArray[np.float64]
 
 
@@ -86,11 +93,14 @@ class Findings:
 
     @cached_property
     def columns(self) -> list[Column]:
-        """All columns of real ratings and of the paper's metrics, in the table's order."""
+        """All columns of real ratings and the paper's metrics, in the table's order, each data set once."""
         return [
             column
             for column in self.frame.columns()
-            if column.metric.in_paper and column.dataset.dataset != GENERATED and paper_rows(column)
+            if column.metric.in_paper
+            and column.dataset.dataset != GENERATED
+            and not column.dataset.repeats
+            and paper_rows(column)
         ]
 
     @property
@@ -279,6 +289,33 @@ def naive(findings: Findings, folder: Path) -> str:
         table.append([title, str(points), *cells, f"{near} of {len(lines)}"])
     names = [f"{METRICS[metric].title} ({line.paper})" for metric, line in lines.items()]
     return _table(table, ["MF", "Points", *names, f"Within ±{TOLERANCE:g}"])
+
+
+def repeated(findings: Findings) -> str:
+    """A section for each other reading of a data set of the paper's: its note and rows; "" without one."""
+    frame = findings.frame
+    columns = [
+        each
+        for each in frame.columns(frame.manifest.protocols[0])
+        if each.metric.in_paper and each.dataset.repeats and paper_rows(each)
+    ]
+    parts = []
+    for dataset in dict.fromkeys(each.dataset for each in columns):
+        mine = [each for each in columns if each.dataset == dataset]
+        table = []
+        for method, line in {**paper_rows(mine[0]), **mine[0].of_family("control")}.items():
+            cells = []
+            for column in mine:
+                other = column.line(method)
+                if other is None or other.mean is None:
+                    cells.append("")
+                    continue
+                paper = f", {other.delta:+.3f}" if other.delta is not None else ""
+                cells.append(f"{other.mean:.3f} ± {other.std or 0:.3f}{paper}")
+            table.append([line.row.title, *cells])
+        header = ["Row", *(f"{each.title}, minus the paper's" for each in mine)]
+        parts.append(f"### {dataset.title}\n\n{dataset.note}\n\n{_table(table, header)}")
+    return "".join(f"{part}\n\n" for part in parts)
 
 
 # --- What the paper claims ----------------------------------------------------------------------------
@@ -502,10 +539,14 @@ def _sections(frame: Frame, folder: Path) -> Iterator[str]:
         introduction, _, tables = text.strip().partition("\n\n")
         body = "\n".join(f"##{line}" if line.startswith("#") else line for line in tables.splitlines())
         drawn = concluded(frame, folder, name)
+        there = (folder / f"{name}.csv").is_file()
+        made = StudyResult.read(folder, name).variants if there else ()
+        earlier = [frame.title(each.method) for each in made if earlier_row(each)]
         yield "\n\n".join(
             [
                 f"##{title}",
                 introduction,
+                *([_EARLIER.format(rows=in_words(earlier))] if earlier else []),
                 *([f"**Conclusion.** {drawn}"] if drawn else []),
                 folded(body, "Tables"),
             ]
@@ -630,8 +671,11 @@ def _parts(findings: Findings, results: Path) -> Mapping[str, str]:
         "nearer": nearer_threshold(findings),
         "outside": folded(outside(findings), "List"),
         "naive": naive(findings, results / "study"),
+        "repeated": repeated(findings),
+        "first_edition": _section(first_edition(findings.frame, results)),
+        "unlearning": _section(unlearning(findings.frame, results / PUBLISHED_FOLDER)),
         "claims": claim_table(findings),
-        "further": "".join(f"\n\n{section}" for section in (further_methods(findings.frame),) if section),
+        "further": _section(further_methods(findings.frame)),
         "chosen_by": chosen_by(findings.frame, findings.frame.manifest.protocols[0]),
         "remains": folded(remains(findings), "List"),
         "noise": noise(findings),
@@ -640,6 +684,11 @@ def _parts(findings: Findings, results: Path) -> Mapping[str, str]:
         "worlds": worlds(results / "worlds"),
         "studies": studies(findings.frame, results / "study"),
     }
+
+
+def _section(text: str) -> str:
+    """A section that may be missing, behind what stands before it."""
+    return f"\n\n{text}" if text else ""
 
 
 def _table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:

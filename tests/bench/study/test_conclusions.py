@@ -170,7 +170,7 @@ def test_the_limits_measure_the_choice_of_a_point(frame: Frame, tmp_path: Path) 
 
 
 def test_the_limits_count_winners_at_the_ends_of_their_lists(frame: Frame, tmp_path: Path) -> None:
-    def sweep(row: str, best: float) -> None:
+    def sweep(row: str, best: float, name: str = "learning_rate") -> None:
         trainings = [
             Training(
                 stage="rates",
@@ -183,7 +183,7 @@ def test_the_limits_count_winners_at_the_ends_of_their_lists(frame: Frame, tmp_p
             )
             for rate in (0.05, 0.005, 0.01)
         ]
-        points = Points(("learning_rate", "embedding_size"), tuple(trainings))
+        points = Points((name, "embedding_size"), tuple(trainings))
         points.write(tmp_path / "sweep" / "table" / "coat" / f"{row}.csv")
 
     def said() -> str:
@@ -195,6 +195,11 @@ def test_the_limits_count_winners_at_the_ends_of_their_lists(frame: Frame, tmp_p
     assert "coat (1 rows): learning rate 1 the smallest." in said()  # one embedding size is no list
     sweep("ips", 0.05)
     assert "coat (2 rows): learning rate 1 the largest and 1 the smallest." in said()
+    # A row's own parameters are named, where a list has more than two values.
+    sweep("ips", 0.05, "clip")
+    assert f"of their own, {frame.title('ips')}'s `clip` (largest)" in said()
+    sweep("ips", 0.01, "clip")
+    assert "of their own" not in said()
 
 
 def test_the_limits_say_what_larger_embeddings_would_take(frame: Frame, tmp_path: Path) -> None:

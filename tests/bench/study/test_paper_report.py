@@ -271,3 +271,30 @@ def test_without_real_ratings_there_is_nothing_to_report(results: Path) -> None:
     manifest.write(results / "published")
     with pytest.raises(BenchError, match="no numbers of real ratings"):
         findings.report(results, findings.published_findings(results))
+
+
+@pytest.mark.filterwarnings("ignore::scipy.stats.ConstantInputWarning")  # all numbers of this paper are .7
+def test_another_reading_of_a_data_set_has_a_section_and_counts_nowhere_else() -> None:
+    good = {"mf": 0.0, "ips": 0.02, "ultd_tp": 0.03, "ultd_jl": 0.04}
+    alone = found(good).frame
+    again = found({each: -shift for each, shift in good.items()}, dataset="coat_features").frame
+    place = replace(again.manifest.datasets[0], title="Coat, more", paper="coat", note="Why it is there.")
+    lines = [replace(line, dataset=place) for line in again.lines]
+    renewed = dict(zip(map(id, again.lines), lines, strict=True))
+    comparisons = [replace(each, line=renewed[id(each.line)]) for each in again.comparisons]
+    manifest = replace(alone.manifest, datasets=[*alone.manifest.datasets, place])
+    both = Findings(Frame(manifest, alone.lines + lines, alone.comparisons + comparisons, []))
+    section = findings.repeated(both)
+    assert section.startswith("### Coat, more\n\nWhy it is there.\n\n| Row")
+    assert [row[0] for row in cells(section[section.index("| Row") :].strip())] == list(good)
+    assert "0.660 ± 0.001, -0.040" in section  # ultd_jl, beside 0.7
+    assert findings.repeated(Findings(alone)) == ""
+    for part in (
+        findings.verdicts,
+        findings.holds,
+        findings.claim_table,
+        findings.outside,
+        findings.noise,
+        findings.lasting_gains,
+    ):
+        assert part(both) == part(Findings(alone))
