@@ -13,7 +13,7 @@ from bench.study import command as study
 from bench.study.comparisons import differences
 from bench.study.files import Chosen, Difference, Scored, StudyResult
 from bench.study.page import study_page
-from bench.study.variants import NOT_TRAINED, Study, Variant, read_study
+from bench.study.variants import NOT_TRAINED, PlainControl, Study, Variant, read_study
 from tests.every_row import LATER
 from tests.made_records import made_record
 
@@ -246,6 +246,15 @@ def test_a_study_that_is_not_there_names_the_nearest(capsys: pytest.CaptureFixtu
         (PAIRS.replace("public: [method.loss", "publik: [method.loss"), "overrides for 'publik'"),
         (TINY.replace("title: Wrong,", "title: Wrong, like: later,"), "is not a study"),
         (TINY.replace("title: MF,", "title: MF, point_of: jl,"), "is not a study"),  # a later one
+        (TINY.replace("title: ULTD,", "title: ULTD, control: {method: mf},"), "is not a study"),
+        (
+            TINY.replace("title: ULTD,", "title: ULTD, control: {method: mf, variant: none},"),
+            "holds 'jl' of 'few' against 'none' of mf, which is none of its variants on synthetic",
+        ),
+        (
+            TINY.replace("title: ULTD,", "title: ULTD, control: {method: ips, variant: mf},"),
+            "holds 'jl' of 'few' against 'mf' of ips, which is none of its variants on synthetic",
+        ),
     ],
 )
 def test_a_wrong_file_is_one_sentence(tmp_path: Path, text: str, said: str) -> None:
@@ -273,6 +282,18 @@ def test_a_variant_may_be_in_some_groups_only(folder: Path) -> None:
     found = read_study(folder / "some.yaml")
     assert [each.group for each in found.variants if each.name == "x"] == ["A on Coat"]
     assert len([each for each in found.variants if each.name == "mf"]) == 3
+
+
+def test_titles_stand_in_the_order_of_the_file_whatever_the_first_group_has(folder: Path) -> None:
+    file = folder / "small.yaml"
+    file.write_text(
+        TINY.replace("title: ULTD,", "title: ULTD, only: [many], control: {method: mf, variant: mf},")
+    )
+    found = read_study(file)
+    assert [each.name for each in found.variants] == ["mf", "wrong", "mf", "jl", "wrong"]
+    assert list(found.titles) == ["mf", "jl", "wrong"]
+    control = next(each.control for each in found.variants if each.name == "jl")
+    assert control == PlainControl("mf", "mf")
 
 
 def test_groups_can_be_trained_one_by_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
