@@ -263,15 +263,48 @@ def test_a_wrong_file_is_one_sentence(tmp_path: Path, text: str, said: str) -> N
         read_study(tmp_path / "wrong.yaml")
 
 
+def covering(found: Study) -> list[Variant]:
+    """Variants that have every group and every name of a study: the groups' in turn, then who is missing."""
+    groups = [[each for each in found.variants if each.group == group] for group in found.groups]
+    chosen = [mine[place % len(mine)] for place, mine in enumerate(groups)]
+    there = {each.name for each in chosen}
+    return chosen + list({each.name: each for each in found.variants if each.name not in there}.values())
+
+
+def unlike(found: Study) -> list[Variant]:
+    """`covering`, and one of every method under every name; all of pairs, each of whose groups is its own."""
+
+    def kind(each: Variant) -> tuple[str, ...]:
+        method = [word for word in each.overrides if word.startswith("method=")]
+        return (each.group if found.pairs else method[-1], each.name)
+
+    chosen = covering(found)
+    there = {kind(each) for each in chosen}
+    return chosen + list({kind(each): each for each in found.variants if kind(each) not in there}.values())
+
+
+STUDIES = pytest.mark.parametrize("file", sorted((CONF / "study").glob("*.yaml")), ids=lambda file: file.stem)
+
+
 @pytest.mark.usefixtures("own_registry")
 @pytest.mark.parametrize("every", [4, pytest.param(1, marks=LATER)])
-@pytest.mark.parametrize("file", sorted((CONF / "study").glob("*.yaml")), ids=lambda file: file.stem)
+@STUDIES
 def test_the_suites_own_studies_compose(file: Path, every: int) -> None:
     found = read_study(file)
-    group = found.variants[0].group
-    for variant in [each for each in found.variants if found.pairs or each.group == group][::every]:
+    for variant in unlike(found) if every == 1 else covering(found)[::every]:
         compose.register(variant.overrides)
         compose.composed(variant.overrides)
+
+
+@STUDIES
+def test_no_group_and_no_name_of_a_study_is_left_uncomposed(file: Path) -> None:
+    found = read_study(file)
+    for chosen in (covering(found), unlike(found)):
+        assert {each.group for each in chosen} == set(found.groups)
+        assert {each.name for each in chosen} == set(found.titles)
+        assert len({each.key for each in chosen}) == len(chosen)
+    methods = {(each.name, word) for each in found.variants for word in each.overrides if "method=" in word}
+    assert methods == {(each.name, w) for each in unlike(found) for w in each.overrides if "method=" in w}
 
 
 def test_a_variant_may_be_in_some_groups_only(folder: Path) -> None:
