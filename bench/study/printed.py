@@ -25,9 +25,10 @@ from tabulate import tabulate
 
 from bench.command.main import main as run_command
 from bench.errors import BenchError
-from bench.files import CONF, write_csv, write_text
+from bench.files import CONF, write_text
 from bench.records.metric import METRICS
 from bench.report.plots import BLUE, GREY, ORANGE, blank_figure, save_figure
+from bench.study.answered import ANSWERS, NONE, TUNED, WRITER, Answered, counted, write_answered
 from bench.study.files import StudyResult
 from bench.study.variants import PlainControl, Study, read_study
 from bench.table import load_frame
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STUDY = "printed"
-_NAME = "printed_numbers"
-TUNED, NONE = "as tuned", "none"
 # How else users without a positive test rating may count: changes that need no training.
 COUNTED = {
     "one": "users without a positive count NDCG 1 and Recall 0",
@@ -50,7 +49,6 @@ COUNTED = {
 _COUNTED = "no_positive_"  # before a convention, as a change's name
 _NAIVE = "mf"  # under a change's own name its control, where the study declares no other
 _FEATURES = "features"  # the study's change that a whole table with side features is, tuned over more points
-_COMMAND = f"python -m bench.study.{STUDY}"
 
 
 @dataclass(frozen=True)
@@ -231,58 +229,54 @@ def _of_lines(lines: Sequence[Line]) -> dict[NumberPlace, Measurement]:
 
 # --- What is written ----------------------------------------------------------------------------------
 
-_COLUMNS = (
-    *("dataset", "method", "metric", "printed", "tuned_mean", "tuned_std", "tuned_n", "answer"),
-    *("mean", "std", "n", "control_method", "control_change", "control_mean", "control_std", "control_n"),
-    *("tried", "nearest", "nearest_mean"),
-)
 
-
-def csv_rows(found: Sequence[NumberAnswer]) -> list[list[str]]:
-    """The lines of `printed_numbers.csv`, its header first."""
-    rows = [list(_COLUMNS)]
+def answered(found: Sequence[NumberAnswer]) -> list[Answered]:
+    """The lines of `printed_numbers.csv`."""
+    rows = []
     for each in found:
-        nearest = each.nearest
+        dataset, method, metric = each.place
+        nearest, control = each.nearest, each.control
+        tuned, under = _numbers(each.tuned), _numbers(each.measured)
+        beside = _numbers(None if control is None else control.measured)
         rows.append(
-            [
-                *each.place,
-                each.line.paper,
-                *_numbers(each.tuned),
-                each.verdict,
-                *_numbers(each.measured),
-                *_control_cells(each.control),
-                " ".join(change.name for change in each.tried),
-                "" if nearest is None else nearest.name,
-                "" if nearest is None else f"{nearest.found[each.place].mean:.6g}",
-            ]
+            Answered(
+                dataset=dataset,
+                method=method,
+                metric=metric,
+                printed=each.line.paper,
+                tuned_mean=tuned[0],
+                tuned_std=tuned[1],
+                tuned_n=tuned[2],
+                answer=each.verdict,
+                title="" if each.change is None else each.change.title,
+                mean=under[0],
+                std=under[1],
+                n=under[2],
+                control_method="" if control is None else control.control.method,
+                control_change="" if control is None else control.control.variant,
+                control_mean=beside[0],
+                control_std=beside[1],
+                control_n=beside[2],
+                tried=" ".join(change.name for change in each.tried),
+                nearest="" if nearest is None else nearest.name,
+                nearest_mean=None if nearest is None else nearest.found[each.place].mean,
+            )
         )
     return rows
 
 
-def _control_cells(beside: ControlAnswer | None) -> list[str]:
-    if beside is None:
-        return ["", "", *_numbers(None)]
-    return [beside.control.method, beside.control.variant, *_numbers(beside.measured)]
-
-
-def _numbers(measured: Measurement | None) -> list[str]:
+def _numbers(measured: Measurement | None) -> tuple[float | None, float | None, int | None]:
+    """Mean, standard deviation and n; None where there is none."""
     if measured is None:
-        return ["", "", ""]
-    std = "" if np.isnan(measured.std) else f"{measured.std:.6g}"
-    return [f"{measured.mean:.6g}", std, str(measured.n)]
+        return None, None, None
+    return measured.mean, None if np.isnan(measured.std) else measured.std, measured.n
 
 
 def answers_page(found: Sequence[NumberAnswer], study: Study) -> str:
     """The text of `printed_numbers.md`."""
-    counts = {verdict: sum(each.verdict == verdict for each in found) for verdict in (TUNED, NONE)}
-    changed = len(found) - sum(counts.values())
-    untried = sum(each.verdict == NONE and not each.tried for each in found)
-    untold = f" ({untried} of them with no change tried yet)" if untried else ""
     parts = [
         "# Where the printed numbers may come from",
-        f"Of {len(found)} printed numbers that can be compared, {counts[TUNED]} come out within "
-        f"±{TOLERANCE:g} as tuned, {changed} under a declared change, {counts[NONE]} under none that was "
-        f"tried{untold}.",
+        counted(answered(found)),
         "A change is no part of the table, and that a number comes out under it does not say that it was "
         "made so: with many changes some come near by chance. The plain model under the same change stands "
         "beside it: MF, with the paper's MF in brackets, or what has the change where MF has none.",
@@ -305,7 +299,7 @@ def answers_page(found: Sequence[NumberAnswer], study: Study) -> str:
                 ]
             )
         parts += [f"## {dataset.title}", tabulate(rows, header, tablefmt="github", disable_numparse=True)]
-    parts.append(f"Written by `{_COMMAND}` from the published table and the study `{study.name}`.")
+    parts.append(f"Written by `{WRITER}` from the published table and the study `{study.name}`.")
     return "\n\n".join(parts) + "\n"
 
 
@@ -404,19 +398,16 @@ def write_answers(results: Path, output: Path) -> list[Path]:
     found = answers(frame, study, StudyResult.read(output, STUDY) if there else nothing)
     if not found:
         raise BenchError("The published table holds no number that can be compared with a printed one.")
-    header, *rows = csv_rows(found)
-    table = output / f"{_NAME}.csv"
-    write_csv(table, header, rows)
     return [
-        table,
-        write_text(output / f"{_NAME}.md", answers_page(found, study)),
-        save_figure(partial(figure, found), output / f"{_NAME}.svg", _COMMAND),
+        write_answered(output, answered(found)),
+        write_text(output / f"{ANSWERS}.md", answers_page(found, study)),
+        save_figure(partial(figure, found), output / f"{ANSWERS}.svg", WRITER),
     ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog=_COMMAND, description="An answer for every printed number.")
+    parser = argparse.ArgumentParser(prog=WRITER, description="An answer for every printed number.")
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--output", type=Path, metavar="DIR", help="the study's folder, RESULTS/study/own")
 

@@ -31,6 +31,7 @@ from bench.records.metric import AUC, METRICS
 from bench.records.points import read_folder
 from bench.report.plots import deltas, save_figure
 from bench.study import world_table
+from bench.study.answered import where_from
 from bench.study.conclusions import concluded
 from bench.study.files import StudyResult
 from bench.study.further import further_methods
@@ -630,6 +631,11 @@ def _parts(findings: Findings, results: Path) -> Mapping[str, str]:
         "nearer": nearer_threshold(findings),
         "outside": folded(outside(findings), "List"),
         "naive": naive(findings, results / "study"),
+        "printed": "".join(
+            f"\n\n{section}"
+            for section in (where_from(results / "study", findings.titles, "../study"),)
+            if section
+        ),
         "claims": claim_table(findings),
         "further": "".join(f"\n\n{section}" for section in (further_methods(findings.frame),) if section),
         "chosen_by": chosen_by(findings.frame, findings.frame.manifest.protocols[0]),

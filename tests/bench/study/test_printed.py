@@ -13,8 +13,9 @@ from bench import table
 from bench.errors import BenchError
 from bench.files import CHECKOUT, CONF
 from bench.study import printed
+from bench.study.answered import NONE, TUNED, Answered, read_answered, where_from, write_answered
 from bench.study.files import Scored, StudyResult
-from bench.study.printed import NONE, TUNED, NumberAnswer, answers, answers_page, changes, csv_rows
+from bench.study.printed import NumberAnswer, answered, answers, answers_page, changes
 from bench.study.variants import PlainControl, Study, Variant, read_study
 from bench.table.frame import Frame
 from bench.table.manifest import Dataset
@@ -102,10 +103,9 @@ def test_a_change_that_mf_has_not_stands_beside_the_control_that_the_study_decla
     assert answer.control.control == control and answer.control.measured.mean == pytest.approx(0.7)
     page = answers_page(found, asked)
     assert f"| MF, fewer points: 0.700 ± 0.003 (n {SEEDS}) [" in page
-    header, *rows = csv_rows(found)
-    row = dict(zip(header, next(row for row in rows if row[1] == off and row[2] == "auc"), strict=True))
-    assert (row["control_method"], row["control_change"], row["control_n"]) == ("mf", "plain", str(SEEDS))
-    assert float(row["control_mean"]) == pytest.approx(0.7)
+    row = next(each for each in answered(found) if (each.method, each.metric) == (off, "auc"))
+    assert (row.control_method, row.control_change, row.control_n) == ("mf", "plain", SEEDS)
+    assert row.control_mean == pytest.approx(0.7) and row.title == "a term"
     # Not trained yet: the control is named all the same.
     found = answers(frame, asked, scored({(off, "term"): printed_number}))
     beside = auc(found)[off].control
@@ -163,10 +163,9 @@ def test_what_is_tried_without_success_is_listed(frame: Frame) -> None:
         f"Of {len(found)} printed numbers that can be compared, {n} come out within ±0.01 as tuned, 0 under"
         in text
     )
-    header, *rows = csv_rows(found)
-    row = dict(zip(header, next(row for row in rows if row[1] == off and row[2] == "auc"), strict=True))
-    assert (row["answer"], row["tried"], row["nearest"]) == (NONE, "plain leak", "plain")
-    assert float(row["nearest_mean"]) == pytest.approx(bare[off].printed + 0.011)
+    row = next(each for each in answered(found) if (each.method, each.metric) == (off, "auc"))
+    assert (row.answer, row.tried, row.nearest) == (NONE, "plain leak", "plain")
+    assert row.nearest_mean == pytest.approx(bare[off].printed + 0.011)
 
 
 def test_another_count_of_users_without_a_positive_is_a_change(frame: Frame) -> None:
@@ -214,3 +213,70 @@ def test_the_smaller_changes_come_first() -> None:
     titles = read_study(CONF / "study" / "printed.yaml").titles
     leaks = [title.startswith("leak: ") for title in titles.values()]
     assert leaks == sorted(leaks) and next(iter(titles)) == "plain"
+
+
+# --- The file, and what the report says of it ---------------------------------------------------------
+
+
+def answer(dataset: str, answer: str, title: str = "", tried: str = "plain") -> Answered:
+    there = (0.7125, 0.003, 10)
+    mean, std, n = there if title else (None, None, None)
+    return Answered(
+        dataset=dataset,
+        method="ips",
+        metric="auc",
+        printed="0.700",
+        tuned_mean=0.75,
+        tuned_std=None,
+        tuned_n=1,
+        answer=answer,
+        title=title,
+        mean=mean,
+        std=std,
+        n=n,
+        control_method="eib" if title else "",
+        control_change="plain" if title else "",
+        control_mean=mean,
+        control_std=std,
+        control_n=n,
+        tried=tried,
+        nearest=tried,
+        nearest_mean=0.7125 if tried else None,
+    )
+
+
+def test_the_file_goes_round(tmp_path: Path) -> None:
+    rows = (answer("coat", "mse", "squared error, “raw”"), answer("coat", NONE, tried=""))
+    write_answered(tmp_path, rows)
+    assert read_answered(tmp_path) == rows
+    file = tmp_path / "printed_numbers.csv"
+    file.write_text(file.read_text().replace(",10,", ",ten,", 1))
+    with pytest.raises(BenchError, match=r"line 2, is not as `python -m bench\.study\.printed` writes it"):
+        read_answered(tmp_path)
+
+
+def test_the_report_counts_where_the_printed_numbers_come_from(tmp_path: Path) -> None:
+    titles = {"coat": "Coat", "kuairec": "KuaiRec", "yahoo_r3": "Yahoo! R3"}
+    assert where_from(tmp_path, titles, "../study") == ""
+    leak = "leak: A stays in the test set"
+    rows = [
+        *(answer("coat", "mse", "squared error"), answer("yahoo_r3", TUNED), answer("coat", NONE, tried="")),
+        *(answer("yahoo_r3", "a_in_test", leak), answer("coat", "a_in_test", leak), answer("coat", NONE)),
+    ]
+    write_answered(tmp_path, rows)
+    heading, _, text = where_from(tmp_path, titles, "../study").partition("\n\n")
+    assert heading == "### Where the printed numbers come from"
+    assert text.startswith(
+        "Of 6 printed numbers that can be compared, 1 come out within ±0.01 as tuned, 3 under a declared "
+        "change, 2 under none that was tried (1 of them with no change tried yet). "
+    )
+    assert "](../study/printed_numbers.md)" in text and "](../study/printed_numbers.svg)" in text
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert table[0] == ["Comes out", "Coat", "Yahoo! R3"]
+    assert table[2:] == [
+        ["as tuned", "0", "1"],
+        [leak, "1", "1"],
+        ["squared error", "1", "0"],
+        ["under none that was tried", "2", "0"],
+    ]
