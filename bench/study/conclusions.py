@@ -22,6 +22,7 @@ from bench.table.frame import Frame
 from bench.table.lines import ALPHA, TOLERANCE, Line
 
 NAIVE, MERGED, NAIVE_SQUARED = "mf", "mf_combine", "mf_mse"  # variants that others are held against
+MERGED_SQUARED, WITHOUT = "mf_combine_mse", "without_unlearning"  # and in study `ultd`
 ON_VALIDATION, ON_TEST = "validation", "oracle"  # the variants of study `oracle`
 AS_HERE, AS_PUBLIC = "validation", "public"  # those of study `public`
 STUDIED = "coat"  # the data set of the studies
@@ -167,7 +168,7 @@ def _of_ultd(frame: Frame, result: StudyResult) -> str:
             f"paper prints for their row; the nearest, “{_title(result, near)}”, is {gaps[near]:+.3f} away."
         )
     parts.append(f"The highest AUC is that of “{_title(result, best)}”, {auc[best]:.3f}.")
-    for base in (NAIVE_SQUARED, NAIVE, MERGED):
+    for base in (NAIVE_SQUARED, NAIVE, MERGED, MERGED_SQUARED, WITHOUT):
         tests = [each for place, each in _beside(result, base).items() if place in readings]
         if tests:
             title = next(each.title for each in result.variants if each.variant == base)

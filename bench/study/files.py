@@ -12,10 +12,13 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from bench.errors import BenchError
 from bench.files import read_csv, write_csv
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +74,7 @@ class Difference:
 
 _WRITER = "python -m bench.study"
 
-_Row = TypeVar("_Row", Scored, Chosen, Difference)
+_Row = TypeVar("_Row", bound="DataclassInstance")
 
 # A field's type → how its text is read.
 _KINDS: dict[str, Callable[[str], Any]] = {
@@ -79,6 +82,7 @@ _KINDS: dict[str, Callable[[str], Any]] = {
     "int": int,
     "float": float,
     "float | None": lambda text: float(text) if text else None,
+    "int | None": lambda text: int(text) if text else None,
     "dict[str, Any]": json.loads,
 }
 
@@ -98,9 +102,9 @@ class StudyResult:
             BenchError: one cannot be written.
         """
         scores, variants, differences = _places(folder, name)
-        _write(scores, Scored, self.scores)
-        _write(variants, Chosen, self.variants)
-        _write(differences, Difference, self.differences)
+        write_rows(scores, Scored, self.scores)
+        write_rows(variants, Chosen, self.variants)
+        write_rows(differences, Difference, self.differences)
 
     @classmethod
     def read(cls, folder: Path, name: str) -> Self:
@@ -111,9 +115,9 @@ class StudyResult:
         """
         scores, variants, differences = _places(folder, name)
         return cls(
-            scores=_read(scores, Scored),
-            variants=_read(variants, Chosen),
-            differences=_read(differences, Difference),
+            scores=read_rows(scores, Scored, _WRITER),
+            variants=read_rows(variants, Chosen, _WRITER),
+            differences=read_rows(differences, Difference, _WRITER),
         )
 
 
@@ -125,8 +129,14 @@ def _header(kind: type[_Row]) -> list[str]:
     return [each.name for each in dataclasses.fields(kind)]
 
 
-def _write(file: Path, kind: type[_Row], rows: Sequence[_Row]) -> None:
-    write_csv(file, _header(kind), ([_text(getattr(row, name)) for name in _header(kind)] for row in rows))
+def write_rows(file: Path, kind: type[_Row], rows: Sequence[_Row]) -> Path:
+    """Writes a CSV file of dataclasses, a column for each field, whole or not at all; returns it.
+
+    Raises:
+        BenchError: it cannot be written.
+    """
+    names = _header(kind)
+    return write_csv(file, names, ([_text(getattr(row, name)) for name in names] for row in rows))
 
 
 def _text(value: Any) -> str:
@@ -138,12 +148,17 @@ def _text(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _read(file: Path, kind: type[_Row]) -> tuple[_Row, ...]:
+def read_rows(file: Path, kind: type[_Row], writer: str) -> tuple[_Row, ...]:
+    """Reads what `write_rows` wrote; writer is the command, for the error's sentence.
+
+    Raises:
+        BenchError: the file is absent or not as it was written.
+    """
     found = []
-    for line, row in enumerate(read_csv(file, _header(kind), _WRITER), 2):
+    for line, row in enumerate(read_csv(file, _header(kind), writer), 2):
         try:
             values = {each.name: _KINDS[str(each.type)](row[each.name]) for each in dataclasses.fields(kind)}
         except ValueError as error:
-            raise BenchError(f"{file}, line {line}, is not as `{_WRITER}` writes it ({error}).") from error
+            raise BenchError(f"{file}, line {line}, is not as `{writer}` writes it ({error}).") from error
         found.append(kind(**values))
     return tuple(found)

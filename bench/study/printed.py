@@ -4,7 +4,7 @@ From the published table and the study `printed` (`python -m bench.study printed
 folder:
 
 printed_numbers.csv   a line for each number of the paper's that can be compared: as tuned, under which change
-                      it comes out, plain MF under the same change, and what was tried
+                      it comes out, the plain model under the same change, and what was tried
 printed_numbers.md    the same to read
 printed_numbers.svg   the printed values against ours under each change
 
@@ -25,11 +25,12 @@ from tabulate import tabulate
 
 from bench.command.main import main as run_command
 from bench.errors import BenchError
-from bench.files import CONF, write_csv, write_text
+from bench.files import CONF, write_text
 from bench.records.metric import METRICS
 from bench.report.plots import BLUE, GREY, ORANGE, blank_figure, save_figure
+from bench.study.answered import ANSWERS, NONE, TUNED, WRITER, Answered, counted, write_answered
 from bench.study.files import StudyResult
-from bench.study.variants import Study, Variant, read_study
+from bench.study.variants import PlainControl, Study, read_study
 from bench.table import load_frame
 from bench.table.claims import in_words
 from bench.table.frame import Frame
@@ -40,16 +41,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STUDY = "printed"
-_NAME = "printed_numbers"
-TUNED, NONE = "as tuned", "none"
 # How else users without a positive test rating may count: changes that need no training.
 COUNTED = {
     "one": "users without a positive count NDCG 1 and Recall 0",
     "zero": "users without a positive count 0",
 }
 _COUNTED = "no_positive_"  # before a convention, as a change's name
-_NAIVE = "mf"  # the control of every change
-_COMMAND = f"python -m bench.study.{STUDY}"
+_NAIVE = "mf"  # under a change's own name its control, where the study declares no other
+_FEATURES = "features"  # the study's change that a whole table with side features is, tuned over more points
 
 
 @dataclass(frozen=True)
@@ -80,11 +79,24 @@ NumberPlace = tuple[str, str, str]  # data set, method, metric
 
 @dataclass(frozen=True)
 class DeclaredChange:
-    """A declared change, and what came of it. found: place → measurement."""
+    """A declared change, and what came of it.
+
+    found: place → measurement. control: the plain model that stands beside it.
+    """
 
     name: str
     title: str
     found: dict[NumberPlace, Measurement]
+    control: PlainControl
+
+
+@dataclass(frozen=True)
+class ControlAnswer:
+    """What a change gives by itself: the plain model beside it. measured: None where it is not trained."""
+
+    control: PlainControl
+    title: str
+    measured: Measurement | None
 
 
 @dataclass(frozen=True)
@@ -92,14 +104,15 @@ class NumberAnswer:
     """What explains a printed number.
 
     tuned: of the published table. change: the first change under which it comes out; None where it comes out
-    as tuned (`reproduced`) or under none that was tried. tried: the changes with a number for it, in their
-    order.
+    as tuned (`reproduced`) or under none that was tried. control: beside the change. tried: the changes with
+    a number for it, in their order.
     """
 
     line: Line
     printed: float
     tuned: Measurement | None
     change: DeclaredChange | None
+    control: ControlAnswer | None
     tried: list[DeclaredChange]
 
     @property
@@ -121,12 +134,6 @@ class NumberAnswer:
     def measured(self) -> Measurement | None:
         """Of the change under which it comes out."""
         return None if self.change is None else self.change.found[self.place]
-
-    @property
-    def control(self) -> Measurement | None:
-        """Plain MF under the same change."""
-        dataset, _, metric = self.place
-        return None if self.change is None else self.change.found.get((dataset, _NAIVE, metric))
 
     @property
     def nearest(self) -> DeclaredChange | None:
@@ -155,39 +162,63 @@ def answers(frame: Frame, study: Study, result: StudyResult) -> list[NumberAnswe
         mine = [each for each in tried if place in each.found]
         fits = [each for each in mine if _near(each.found[place].mean, printed)]
         needed = tuned is None or not _near(tuned.mean, printed)
-        found.append(NumberAnswer(line, printed, tuned, fits[0] if fits and needed else None, mine))
+        change = fits[0] if fits and needed else None
+        control = None if change is None else _control(frame, change, tried, line)
+        found.append(NumberAnswer(line, printed, tuned, change, control, mine))
     return found
 
 
+def _control(
+    frame: Frame, change: DeclaredChange, changes: Sequence[DeclaredChange], line: Line
+) -> ControlAnswer:
+    """Beside a change of a line's number."""
+    control = change.control
+    title, place = frame.title(control.method), (line.dataset.dataset, control.method, line.metric)
+    as_it = next((each for each in changes if each.name == control.variant), None)
+    if control.variant != change.name:
+        title += f", {control.variant if as_it is None else as_it.title}"
+    return ControlAnswer(control, title, None if as_it is None else as_it.found.get(place))
+
+
 def changes(frame: Frame, study: Study, result: StudyResult) -> list[DeclaredChange]:
-    """The changes in their order: another count, other readings of a data set in the table, the study's."""
+    """The changes in their order, the smaller ones first: another count of users, then those of the study.
+
+    Other readings of a data set in the table stand before the study's side features, or else last.
+    """
     protocol = frame.manifest.protocols[0]
     lines = [line for line in frame.lines if line.protocol == protocol and line.values]
     made = []
     for convention, title in COUNTED.items():
         rows = [line for line in lines if line.no_positive == convention and not line.dataset.repeats]
         counted = [line for line in rows if convention != line.cell.no_positive]
-        made.append(DeclaredChange(f"{_COUNTED}{convention}", title, _of_lines(counted)))
+        made.append(_own_change(f"{_COUNTED}{convention}", title, _of_lines(counted)))
+    readings = []
     for dataset in frame.manifest.datasets:
         if dataset.repeats:
             rows = [line for line in lines if line.dataset == dataset]
             rows = [line for line in rows if line.no_positive in ("", line.cell.no_positive)]
-            made.append(DeclaredChange(dataset.dataset, f"{dataset.title}, as tuned", _of_lines(rows)))
+            readings.append(_own_change(dataset.dataset, f"{dataset.title}, as tuned", _of_lines(rows)))
     values: dict[tuple[str, str, str], dict[int, float]] = {}
     for score in result.scores:
         values.setdefault((score.group, score.variant, score.metric), {})[score.seed] = score.value
     for name, title in study.titles.items():
+        if name == _FEATURES:
+            made, readings = made + readings, []
         found = {}
-        for variant in study.variants:
-            if variant.name != name:
-                continue
-            dataset_name, method = place_of(variant)
+        mine = [variant for variant in study.variants if variant.name == name]
+        for variant in mine:
+            dataset_name, method = variant.place
             for metric in METRICS:
                 column = values.get((variant.group, name, metric))
                 if column:
                     found[dataset_name, method, metric] = Measurement.of(column)
-        made.append(DeclaredChange(name, title, found))
-    return [each for each in made if each.found]
+        made.append(DeclaredChange(name, title, found, mine[0].control or PlainControl(_NAIVE, name)))
+    return [each for each in made + readings if each.found]
+
+
+def _own_change(name: str, title: str, found: dict[NumberPlace, Measurement]) -> DeclaredChange:
+    """Of the table itself: MF's number stands there, too."""
+    return DeclaredChange(name, title, found, PlainControl(_NAIVE, name))
 
 
 def _of_lines(lines: Sequence[Line]) -> dict[NumberPlace, Measurement]:
@@ -196,92 +227,88 @@ def _of_lines(lines: Sequence[Line]) -> dict[NumberPlace, Measurement]:
     }
 
 
-def place_of(variant: Variant) -> tuple[str, str]:
-    """The data set and the method of a variant's command line.
-
-    Raises:
-        BenchError: it names none.
-    """
-    words = dict(word.split("=", 1) for word in variant.overrides if "=" in word)
-    if not {"dataset", "method"} <= words.keys():
-        raise BenchError(f"The variant {variant.name} of {variant.group} names no data set or no method.")
-    return words["dataset"], words["method"]
-
-
 # --- What is written ----------------------------------------------------------------------------------
 
-_COLUMNS = (
-    *("dataset", "method", "metric", "printed", "tuned_mean", "tuned_std", "tuned_n", "answer"),
-    *("mean", "std", "n", "control_mean", "control_std", "control_n", "tried", "nearest", "nearest_mean"),
-)
 
-
-def csv_rows(found: Sequence[NumberAnswer]) -> list[list[str]]:
-    """The lines of `printed_numbers.csv`, its header first."""
-    rows = [list(_COLUMNS)]
+def answered(found: Sequence[NumberAnswer]) -> list[Answered]:
+    """The lines of `printed_numbers.csv`."""
+    rows = []
     for each in found:
-        nearest = each.nearest
+        dataset, method, metric = each.place
+        nearest, control = each.nearest, each.control
+        tuned, under = _numbers(each.tuned), _numbers(each.measured)
+        beside = _numbers(None if control is None else control.measured)
         rows.append(
-            [
-                *each.place,
-                each.line.paper,
-                *_numbers(each.tuned),
-                each.verdict,
-                *_numbers(each.measured),
-                *_numbers(each.control),
-                " ".join(change.name for change in each.tried),
-                "" if nearest is None else nearest.name,
-                "" if nearest is None else f"{nearest.found[each.place].mean:.6g}",
-            ]
+            Answered(
+                dataset=dataset,
+                method=method,
+                metric=metric,
+                printed=each.line.paper,
+                tuned_mean=tuned[0],
+                tuned_std=tuned[1],
+                tuned_n=tuned[2],
+                answer=each.verdict,
+                title="" if each.change is None else each.change.title,
+                mean=under[0],
+                std=under[1],
+                n=under[2],
+                control_method="" if control is None else control.control.method,
+                control_change="" if control is None else control.control.variant,
+                control_mean=beside[0],
+                control_std=beside[1],
+                control_n=beside[2],
+                tried=" ".join(change.name for change in each.tried),
+                nearest="" if nearest is None else nearest.name,
+                nearest_mean=None if nearest is None else nearest.found[each.place].mean,
+            )
         )
     return rows
 
 
-def _numbers(measured: Measurement | None) -> list[str]:
+def _numbers(measured: Measurement | None) -> tuple[float | None, float | None, int | None]:
+    """Mean, standard deviation and n; None where there is none."""
     if measured is None:
-        return ["", "", ""]
-    std = "" if np.isnan(measured.std) else f"{measured.std:.6g}"
-    return [f"{measured.mean:.6g}", std, str(measured.n)]
+        return None, None, None
+    return measured.mean, None if np.isnan(measured.std) else measured.std, measured.n
 
 
 def answers_page(found: Sequence[NumberAnswer], study: Study) -> str:
     """The text of `printed_numbers.md`."""
-    counts = {verdict: sum(each.verdict == verdict for each in found) for verdict in (TUNED, NONE)}
-    changed = len(found) - sum(counts.values())
-    untried = sum(each.verdict == NONE and not each.tried for each in found)
-    untold = f" ({untried} of them with no change tried yet)" if untried else ""
     parts = [
         "# Where the printed numbers may come from",
-        f"Of {len(found)} printed numbers that can be compared, {counts[TUNED]} come out within "
-        f"±{TOLERANCE:g} as tuned, {changed} under a declared change, {counts[NONE]} under none that was "
-        f"tried{untold}.",
+        counted(answered(found)),
         "A change is no part of the table, and that a number comes out under it does not say that it was "
-        "made so: with many changes some come near by chance. Plain MF under the same change stands beside "
-        "it, with the paper's MF in brackets.",
+        "made so: with many changes some come near by chance. The plain model under the same change stands "
+        "beside it: MF, with the paper's MF in brackets, or what has the change where MF has none.",
         study.text.strip(),
     ]
     for dataset in dict.fromkeys(each.line.dataset for each in found):
         mine = [each for each in found if each.line.dataset == dataset]
         printed = {each.line.metric: each.line.paper for each in mine if each.place[1] == _NAIVE}
-        header = ["Row", "Metric", "Printed", "As tuned", "Comes out", "With", "MF under it"]
+        header = ["Row", "Metric", "Printed", "As tuned", "Comes out", "With", "Plain model under it"]
         rows = []
         for each in mine:
             metric = METRICS[each.line.metric].heading(dataset.k)
-            control = "" if each.control is None else each.control.text
-            if each.control is not None and each.line.metric in printed:
-                control += f" [{printed[each.line.metric]}]"
             rows.append(
                 [
                     *(each.line.row.title, metric, each.line.paper),
                     "X" if each.tuned is None else each.tuned.text,
                     _in_words(each),
                     "" if each.measured is None else each.measured.text,
-                    control,
+                    _beside(each.control, printed.get(each.line.metric)),
                 ]
             )
         parts += [f"## {dataset.title}", tabulate(rows, header, tablefmt="github", disable_numparse=True)]
-    parts.append(f"Written by `{_COMMAND}` from the published table and the study `{study.name}`.")
+    parts.append(f"Written by `{WRITER}` from the published table and the study `{study.name}`.")
     return "\n\n".join(parts) + "\n"
+
+
+def _beside(control: ControlAnswer | None, printed: str | None) -> str:
+    """The plain model's cell. printed: the paper's number of MF."""
+    if control is None:
+        return ""
+    text = f"{control.title}: {'X' if control.measured is None else control.measured.text}"
+    return f"{text} [{printed}]" if printed and control.control.method == _NAIVE else text
 
 
 def _in_words(each: NumberAnswer) -> str:
@@ -371,19 +398,16 @@ def write_answers(results: Path, output: Path) -> list[Path]:
     found = answers(frame, study, StudyResult.read(output, STUDY) if there else nothing)
     if not found:
         raise BenchError("The published table holds no number that can be compared with a printed one.")
-    header, *rows = csv_rows(found)
-    table = output / f"{_NAME}.csv"
-    write_csv(table, header, rows)
     return [
-        table,
-        write_text(output / f"{_NAME}.md", answers_page(found, study)),
-        save_figure(partial(figure, found), output / f"{_NAME}.svg", _COMMAND),
+        write_answered(output, answered(found)),
+        write_text(output / f"{ANSWERS}.md", answers_page(found, study)),
+        save_figure(partial(figure, found), output / f"{ANSWERS}.svg", WRITER),
     ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog=_COMMAND, description="An answer for every printed number.")
+    parser = argparse.ArgumentParser(prog=WRITER, description="An answer for every printed number.")
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--output", type=Path, metavar="DIR", help="the study's folder, RESULTS/study/own")
 

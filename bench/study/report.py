@@ -31,6 +31,7 @@ from bench.records.metric import AUC, METRICS
 from bench.records.points import read_folder
 from bench.report.plots import deltas, save_figure
 from bench.study import world_table
+from bench.study.answered import where_from
 from bench.study.conclusions import concluded
 from bench.study.files import StudyResult
 from bench.study.first_edition import earlier_row, first_edition
@@ -315,7 +316,7 @@ def repeated(findings: Findings) -> str:
             table.append([line.row.title, *cells])
         header = ["Row", *(f"{each.title}, minus the paper's" for each in mine)]
         parts.append(f"### {dataset.title}\n\n{dataset.note}\n\n{_table(table, header)}")
-    return "".join(f"{part}\n\n" for part in parts)
+    return "\n\n".join(parts)
 
 
 # --- What the paper claims ----------------------------------------------------------------------------
@@ -671,9 +672,10 @@ def _parts(findings: Findings, results: Path) -> Mapping[str, str]:
         "nearer": nearer_threshold(findings),
         "outside": folded(outside(findings), "List"),
         "naive": naive(findings, results / "study"),
-        "repeated": repeated(findings),
+        "repeated": _section(repeated(findings)),
         "first_edition": _section(first_edition(findings.frame, results)),
         "unlearning": _section(unlearning(findings.frame, results / PUBLISHED_FOLDER)),
+        "printed": _section(where_from(results / "study", findings.titles, "../study")),
         "claims": claim_table(findings),
         "further": _section(further_methods(findings.frame)),
         "chosen_by": chosen_by(findings.frame, findings.frame.manifest.protocols[0]),

@@ -31,11 +31,20 @@ VariantKey = tuple[str, str]  # group, name
 
 
 @dataclass(frozen=True)
+class PlainControl:
+    """The plain model that shows what a variant's change gives by itself: a method as one of the variants."""
+
+    method: str
+    variant: str
+
+
+@dataclass(frozen=True)
 class Variant:
     """One line of a study.
 
     overrides: its command line, the study's and the group's included. point_of: the command line of the
-    variant whose chosen point it is trained at, instead of choosing one.
+    variant whose chosen point it is trained at, instead of choosing one. control: declared where it is not
+    the study's plain model under the variant's own name.
     """
 
     group: str
@@ -43,22 +52,40 @@ class Variant:
     title: str
     overrides: tuple[str, ...]
     point_of: tuple[str, ...] = ()
+    control: PlainControl | None = None
 
     @property
     def key(self) -> VariantKey:
         """Group and name: unique in its study."""
         return self.group, self.name
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """The data set and the method of its command line.
+
+        Raises:
+            BenchError: it names none.
+        """
+        words = dict(word.split("=", 1) for word in self.overrides if "=" in word)
+        if not {"dataset", "method"} <= words.keys():
+            raise BenchError(f"The variant {self.name} of {self.group} names no data set or no method.")
+        return words["dataset"], words["method"]
+
 
 @dataclass(frozen=True)
 class Study:
-    """A file of `conf/study`. against: names of variants; each other one of their group is tested."""
+    """A file of `conf/study`.
+
+    against: names of variants; each other one of their group is tested. order: of the variants' names in the
+    file, since a first group need not have them all; by default that of the variants.
+    """
 
     name: str
     title: str
     text: str
     against: tuple[str, ...]
     variants: tuple[Variant, ...]
+    order: tuple[str, ...] = ()
 
     @property
     def groups(self) -> list[str]:
@@ -67,8 +94,9 @@ class Study:
 
     @property
     def titles(self) -> dict[str, str]:
-        """Name of a variant → its title."""
-        return {each.name: each.title for each in self.variants}
+        """Name of a variant → its title, in the order of the file."""
+        found = {each.name: each.title for each in self.variants}
+        return {name: found[name] for name in self.order or found if name in found}
 
     @property
     def pairs(self) -> bool:
@@ -87,7 +115,8 @@ def read_study(file: Path) -> Study:
     overrides, `all` for those of every variant). A variant may be `like` an earlier one, whose overrides
     come before its own, and be in some groups only: in those whose titles have one of the texts of its
     `only`, and none of its `never`. One that changes nothing that points are chosen by may take the
-    `point_of` an earlier one, and is not swept.
+    `point_of` an earlier one, and is not swept. One with a `control` (method and variant) is held against
+    that method's variant on its own data set.
 
     Raises:
         BenchError: the file is absent or wrong.
@@ -116,18 +145,33 @@ def read_study(file: Path) -> Study:
                     continue
                 words = (*given["overrides"], *more.get(_ALL, ()), *own[name], *more.get(name, ()))
                 base = found[group, each["point_of"]].overrides if "point_of" in each else ()
-                found[group, name] = Variant(group, name, each["title"], words, base)
+                control = PlainControl(**each["control"]) if "control" in each else None
+                found[group, name] = Variant(group, name, each["title"], words, base, control)
         variants = tuple(found.values())
         strange = next((name for more in groups.values() for name in more if name not in {_ALL, *own}), None)
         if strange is not None:
             raise BenchError(f"{file} has overrides for '{strange}' in a group: none of its variants.")
-        study = Study(file.stem, given["title"], given["text"], tuple(given["against"]), variants)
+        study = Study(file.stem, given["title"], given["text"], tuple(given["against"]), variants, tuple(own))
     except (OSError, OmegaConfBaseException, KeyError, TypeError, AttributeError, ValueError) as error:
         raise BenchError(f"{file} is not a study ({error!r}).") from error
     for name in study.against:
         if name not in {each.name for each in variants}:
             raise BenchError(f"{file} compares with '{name}', which is none of its variants.")
+    _check_controls(file, variants)
     return study
+
+
+def _check_controls(file: Path, variants: Sequence[Variant]) -> None:
+    """Raises BenchError where a control is none of the variants on the same data set."""
+    controlled = [(each, each.control) for each in variants if each.control is not None]
+    known = {(*each.place, each.name) for each in variants} if controlled else set()
+    for each, control in controlled:
+        dataset, _ = each.place
+        if (dataset, control.method, control.variant) not in known:
+            raise BenchError(
+                f"{file} holds '{each.name}' of '{each.group}' against '{control.variant}' of "
+                f"{control.method}, which is none of its variants on {dataset}."
+            )
 
 
 # --- What is trained ----------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ LIGHT = (
     "bench.study.report",
     "bench.study.readme",
     "bench.study.files",
+    "bench.study.answered",
     *(f"bench.records.{module.name}" for module in pkgutil.iter_modules(bench.records.__path__)),
 )
 

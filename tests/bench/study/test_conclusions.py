@@ -104,7 +104,13 @@ def test_readings_of_ultd(frame: Frame, tmp_path: Path) -> None:
     write(tmp_path, "ultd", values, {("", "x", "mf"): -0.06, ("", "y", "mf"): 0.0})
     said = concluded(frame, tmp_path, "ultd")
     assert "Of 2 readings and parts of ULTD, 1 come within" in said and "“Y”, is +0.000 away" in said
-    assert "Beside “MF”, 0 significantly above, 1 below, 1 undecided." in said
+    assert "Beside “MF”, 0 significantly above, 1 below, 1 undecided." in said and "UNLEARNING" not in said
+    values |= {("", "without_unlearning", "ultd_jl"): 0.68, ("", "mf_combine_mse", "mf_combine"): 0.68}
+    tests = {("", name, base): 0.02 for name, base in (("y", "without_unlearning"), ("x", "mf_combine_mse"))}
+    write(tmp_path, "ultd", values, {**tests, ("", "x", "without_unlearning"): -0.02})
+    said = concluded(frame, tmp_path, "ultd")
+    assert "Beside “MF_COMBINE_MSE”, 1 significantly above, 0 below, 0 undecided." in said
+    assert "Beside “WITHOUT_UNLEARNING”, 1 significantly above, 1 below, 0 undecided." in said
 
 
 def test_shares_of_unbiased_ratings(frame: Frame, tmp_path: Path) -> None:

@@ -16,8 +16,11 @@ from bench import table
 from bench.data.split import split
 from bench.errors import BenchError
 from bench.study import report as findings
+from bench.study.answered import write_answered
 from bench.study.files import Chosen, Scored, StudyResult
+from bench.study.printed import answered, answers
 from bench.study.report import Findings
+from bench.study.variants import Study
 from bench.table import layout
 from bench.table.comparisons import BEST_BASELINE, REFERENCE, compare_seeds
 from bench.table.frame import Frame
@@ -255,6 +258,15 @@ def test_the_command(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [field.strip() for field in coat.split("|")][5:9] == ["80", tuned, "2", "1.0"]
     assert findings.main(["--results", str(results)]) == 0
     assert file.read_text() == text
+    # Where the printed numbers come from is said where it has been tried, and moves nothing else.
+    made = findings.published_findings(results)
+    asked = Study("printed", "", "", (), ())
+    tried = StudyResult(scores=(), variants=(), differences=())
+    write_answered(results / "study", answered(answers(made.frame, asked, tried)))
+    said = findings.report(results, made)
+    start = said.index("### Where the printed numbers come from")
+    end = said.index("## What the paper claims")
+    assert said[:start] + said[end:] == text and "study/printed_numbers.md" in said[start:end]
     drawn = (results / "published" / findings.FIGURE).read_text()
     assert "](heatmap.svg)" in text and "python -m bench.study.report" in drawn
     for row in csv.DictReader(io.StringIO((results / "published" / "table1.csv").read_text())):
