@@ -125,7 +125,7 @@ speed-all: env ## all measurements of results/speed, on a machine without other 
 	$(RUN) -m bench.speed.first_call --output results/speed$(OWN)/first_call.csv
 	$(if $(RIVAL),$(RUN) -m bench.speed.rival $(RIVAL) --output results/speed$(OWN)/rival.csv)
 	$(RUN) -m bench.speed.plan_time 'method=glob(*,exclude=[item_mean,ips_oracle])' dataset=coat sweep=paper \
-	  --output results/speed$(OWN)/plan.csv
+	  seeds=$(SEEDS) --output results/speed$(OWN)/plan.csv
 
 plan-time: env ## how long sweeps will take here, row by row (results/speed/own; ARGS: overrides of the sweep)
 	$(RUN) -m bench.speed.plan_time --output results/speed$(OWN)/plan.csv $(ARGS)

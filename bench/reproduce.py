@@ -1,12 +1,14 @@
 """Table 1: `python -m bench.reproduce [OVERRIDE ...]` trains what is missing of it and writes the table.
 
-The cells are the paper's rows and the controls on all data sets, under protocol `table`, and on the data sets
-of stars under protocol `text` too (elsewhere the two are the same). A cell takes its tuned
-configuration from `conf/tuned/PROTOCOL/DATASET/METHOD.yaml` where there is one, else from the same place
-under the other protocol, else from a sweep of one's own (`bench.tuned`). Where there is none at all it is
-swept over the default grid, or, on the large data sets, takes the default settings
-(`dataset.untuned_sweep`). Overrides hold for every cell. Coat's cells have 20 seeds, the others the
-configuration's 10. `--methods further` stands for the further methods, `--methods all` for every row.
+The cells are the paper's rows and the controls on all data sets on which MF is tuned, under protocol `table`,
+and on the data sets of stars under protocol `text` too (elsewhere the two are the same; another reading of a
+data set, such as Coat with side features, stands under the first protocol alone). `--datasets` takes any data
+set. A cell takes its tuned configuration from `conf/tuned/PROTOCOL/DATASET/METHOD.yaml` where there is one,
+else from the same place under the other protocol, else from a sweep of one's own (`bench.tuned`). Where there
+is none at all it is swept over the default grid, or, on the large data sets, takes the default settings
+(`dataset.untuned_sweep`), and has one point in the table. Overrides hold for every cell. Coat's cells have 20
+seeds, the others the configuration's 10. `--methods further` stands for the further methods, `--methods all`
+for every row.
 
 What was trained here stands in `results/table1` beside what is published (`results/published`), each cell
 with its origin. Nothing published is changed, and no baseline is trained that was not asked for: with
@@ -153,7 +155,8 @@ def look_up_all(plan: TablePlan, runs: Path) -> Listing:
                 listing.cells[task.key] = Listed(None, why)
                 if why is not None:
                     continue
-                answer = look_up(task) if anything else None
+                # Nothing can be found where nothing is, and a tuned cell's trainings are its seeds.
+                answer = look_up(task) if anything or not _is_tuned(task) else None
                 if isinstance(answer, CellAnswer):
                     listing.enter(task, answer)
                     continue
@@ -201,12 +204,17 @@ def train_cell(task: Task, tell: Teller) -> CellAnswer:
 def _absent(plan: TablePlan, protocol: str, dataset: str, listing: Listing) -> tuple[str | None, int]:
     """Why a protocol has no cells on a data set, if it has none; and the seeds of each."""
     config = compose.composed(_overrides(plan, protocol, dataset, REFERENCE))
+    first = plan.protocols[0]
+    if protocol != first and config.dataset.paper:
+        why = (
+            f"{config.dataset.title} stands under protocol `{first}` alone, as another reading of a data set."
+        )
+        return why, config.seeds
     try:
         cells.load_ratings(config)
     except MissingData as error:
         listing.absent[config.dataset.title] = str(error)
         return _anywhere(str(error), Path(config.data_dir)), config.seeds
-    first = plan.protocols[0]
     if protocol != first:
         other = compose.composed(_overrides(plan, first, dataset, REFERENCE))
         if config.dataset.threshold == other.dataset.threshold:
@@ -222,6 +230,11 @@ def _anywhere(sentence: str, data_dir: Path) -> str:
 
 def _task(plan: TablePlan, key: CellKey) -> Task:
     return Task(key, _overrides(plan, *key), plan.deadline)
+
+
+def _is_tuned(task: Task) -> bool:
+    """Whether a cell starts from a tuned point, so that it has nothing to sweep."""
+    return any(word.startswith("+tuned=") for word in task.overrides)
 
 
 def _overrides(plan: TablePlan, protocol: str, dataset: str, method: str) -> tuple[str, ...]:
@@ -398,6 +411,24 @@ def _tell(text: str) -> None:
 # --- Command line -------------------------------------------------------------------------------------
 
 
+def datasets_of_table() -> tuple[str, ...]:
+    """The data sets of a command that names none: those on which the reference row is tuned.
+
+    Elsewhere every row would begin with a sweep, which is asked for.
+    """
+    return tuple(name for name in DATASETS if tuned.tuned_names(REFERENCE, name, PROTOCOLS))
+
+
+def left_out(datasets: Iterable[str]) -> list[str]:
+    """Sentences about the table's data sets that are not among some."""
+    absent = [name for name in DATASETS if name not in datasets]
+    return [
+        f"{compose.composed([f'dataset={name}']).dataset.title} is left out, since its rows are not tuned: "
+        f"`make sweep DATASETS={name}` tunes them, and `--datasets {name}` takes it as it is."
+        for name in absent
+    ]
+
+
 def chosen_names(given: str, known: Sequence[str], what: str) -> tuple[str, ...]:
     """Names of a command line, separated by commas, in the order of those that are known; all for "".
 
@@ -494,9 +525,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise BenchError(f"{word} is an override of every cell: write --{name}s {value} instead.")
         compose.register(given.overrides)
         datasets = [*DATASETS, *sorted(set(data.names()) - set(DATASETS))]
+        if given.datasets:
+            chosen = chosen_names(given.datasets, datasets, "data set")
+        else:
+            chosen = datasets_of_table()
+            for sentence in left_out(chosen):
+                _tell(sentence)
         plan = TablePlan(
             protocols=chosen_names(given.protocols, PROTOCOLS, "protocol"),
-            datasets=chosen_names(given.datasets, datasets, "data set") if given.datasets else DATASETS,
+            datasets=chosen,
             rows=chosen_rows(given.methods),
             overrides=tuple(given.overrides),
             deadline=math.inf if given.minutes is None else time.time() + 60 * given.minutes,

@@ -1,7 +1,7 @@
 """What a sweep found, for others to start from: `python -m bench.tuned [--publish] [OVERRIDE ...]`.
 
-Looks up the records of the cells of one sweep, by default the paper's over all rows and data sets (`make
-sweep` hands on what it swept), and writes for each
+Looks up the records of the cells of one sweep, by default the paper's over all rows on Coat, Yahoo! R3 and
+KuaiRec (`make sweep` hands on what it swept), and writes for each
 
     conf/tuned/own/PROTOCOL/DATASET/METHOD.yaml    the winner, as `+tuned=own/PROTOCOL/DATASET/METHOD`
     results/sweep/own/PROTOCOL/DATASET/METHOD.csv  every training (bench/records/points.py)

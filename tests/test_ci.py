@@ -11,6 +11,7 @@ import yaml
 
 from bench.files import CHECKOUT
 from bench.gate import quick, tables
+from bench.speed import plan_time
 
 WORKFLOW: dict[str, Any] = yaml.safe_load((CHECKOUT / ".github" / "workflows" / "ci.yml").read_text())
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
@@ -77,3 +78,12 @@ def test_a_sweep_and_its_winners_are_of_the_same_seeds() -> None:
     said = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
     commands = re.findall(r"-m bench(?:\.tuned)? [^;&]*", said.replace("\\\n", " "))
     assert len(commands) == 3 and all(" seeds=7 " in f"{command} " for command in commands), commands
+
+
+def test_the_plan_that_is_timed_is_the_one_that_is_swept() -> None:
+    words = ["make", "-n", "-o", "env", "sweep", "speed-all", "DATASETS=coat"]
+    said = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+    commands = re.findall(r"-m bench(?: -m|\.speed\.plan_time) ([^;&\n]*)", said.replace("\\\n", " "))
+    swept, timed = (set(re.findall(r"\b(?:dataset|sweep|seeds)=\S+", command)) for command in commands)
+    assert swept == timed == {"dataset=coat", "sweep=paper", "seeds=20"}
+    assert timed & set(plan_time._EVERYTHING) == timed - {"dataset=coat"}  # of all data sets

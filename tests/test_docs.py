@@ -101,6 +101,23 @@ def test_what_a_page_names_is_there(page: Path) -> None:
                 assert (CHECKOUT / path).exists() or list(CHECKOUT.glob(path)), f"{page.name}: {path}"
 
 
+def test_every_data_set_is_on_the_page_of_data() -> None:
+    page = (CHECKOUT / "docs" / "data.md").read_text(encoding="utf-8")
+    for file in (CHECKOUT / "conf" / "dataset").glob("*.yaml"):
+        (title,) = re.findall(r"^title: (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+        assert title in page, title
+
+
+def test_every_committed_folder_of_results_has_its_line() -> None:
+    words = ["git", "ls-files", "results/*/*"]
+    done = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    if done.returncode or not done.stdout:
+        pytest.skip("no git checkout")
+    page = (CHECKOUT / "results" / "README.md").read_text(encoding="utf-8")
+    folders = {line.split("/")[1] for line in done.stdout.splitlines()}
+    assert {name for name in folders if f"`{name}/`" not in page} == set()
+
+
 def test_the_front_page_is_short_and_claims_nothing_without_its_measure() -> None:
     text = (CHECKOUT / "README.md").read_text(encoding="utf-8")
     generated = re.sub(r"<!-- (\w+) -->.*?<!-- /\1 -->", "", text, flags=re.DOTALL)

@@ -25,33 +25,34 @@ def silent(done: int, total: int, stage: str, seconds_left: float | None) -> Non
 # --- Before ---
 
 
-def sizes(plan: Plan) -> list[int]:
-    """Points of each stage: new ones, or those that are trained with more seeds.
+def foreseen(plan: Plan) -> list[tuple[int, int]]:
+    """Points and trainings of each stage: new points, or those that are trained with more seeds.
 
     Which points come out best is not known before anything is trained, so this is how many there would be if
-    they did in the order of trying; the end of a list may make it a few more or less.
+    they did in the order of trying, those of the most seeds first, as a search ranks them. Exact but where a
+    training diverges or the end of a list is near the best points.
     """
-    found: list[int] = []
-    tried: list[Values] = []
+    found: list[tuple[int, int]] = []
+    seeds: dict[Values, int] = {}  # of every point so far
     for stage in plan.stages:
-        points = plan.points(stage, tried)
-        found.append(len(points))
-        tried += points if stage.lists else []
+        points = plan.points(stage, sorted(seeds, key=lambda point: -seeds[point]))
+        found.append((len(points), sum(max(stage.seeds - seeds.get(point, 0), 0) for point in points)))
+        seeds |= {point: max(stage.seeds, seeds.get(point, 0)) for point in points}
     return found
+
+
+def sizes(plan: Plan) -> list[int]:
+    """Points of each stage; see `foreseen`."""
+    return [points for points, _ in foreseen(plan)]
 
 
 def stage_trainings(plan: Plan) -> list[int]:
-    """Trainings of each stage; see `sizes`."""
-    found: list[int] = []
-    least = 0  # seeds that every point has by then
-    for stage, size in zip(plan.stages, sizes(plan), strict=True):
-        found.append(size * (stage.seeds if stage.lists else max(stage.seeds - least, 0)))
-        least = min(least or stage.seeds, stage.seeds)
-    return found
+    """Trainings of each stage; see `foreseen`."""
+    return [n for _, n in foreseen(plan)]
 
 
 def trainings(cell: Cell) -> int:
-    """The members that are trained; see `sizes`."""
+    """The members that are trained; see `foreseen`."""
     return sum(stage_trainings(cell.plan)) + cell.seeds
 
 

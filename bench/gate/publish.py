@@ -117,9 +117,16 @@ def beside_published(
 
 
 def without_untrained(cells: Mapping[CellKey, Listed]) -> dict[CellKey, Listed]:
-    """The cells but for those of further methods that have no record anywhere: a row of X tells nothing."""
-    trained = {method for (_, _, method), listed in cells.items() if listed.digest is not None}
-    return {key: cell for key, cell in cells.items() if key[2] in trained or not methods.is_further(key[2])}
+    """The cells but for those of further methods, and of data sets that are left out until they are tuned
+    (`reproduce.datasets_of_table`), that have no record anywhere: a row or group of X tells nothing."""
+    trained = [key for key, listed in cells.items() if listed.digest is not None]
+    datasets = {*reproduce.datasets_of_table(), *(dataset for _, dataset, _ in trained)}
+    rows = {method for _, _, method in trained}
+    return {
+        key: cell
+        for key, cell in cells.items()
+        if key[1] in datasets and (key[2] in rows or not methods.is_further(key[2]))
+    }
 
 
 def publish(

@@ -32,7 +32,7 @@ _STACK = 8  # trainings of one shape that a published sweep had together, about
 _EVERYTHING = (
     "method=glob(*,exclude=[item_mean,ips_oracle])",
     "dataset=coat,yahoo_r3,kuairec",
-    "sweep=paper",
+    *("sweep=paper", "seeds=20"),  # as `make sweep` has them
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -165,16 +166,61 @@ class Row(Method):
 """
 
 
-def test_without_a_word_it_is_the_tables_data_sets(
+def test_without_a_word_it_is_the_tables_data_sets_that_are_tuned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As `make table1` calls it: other data sets, such as one's own CSV files, have to be asked for."""
     planned = []
-    monkeypatch.setattr(reproduce, "reproduce", lambda plan, jobs, brief: planned.append(plan) or 0)
+    untuned = {"coat_features"}
+    monkeypatch.setattr(
+        reproduce.tuned, "tuned_names", lambda row, name, of: [] if name in untuned else [f"table/{name}/mf"]
+    )
+    monkeypatch.setattr(reproduce, "reproduce", lambda plan, jobs, brief: planned.append(plan.datasets) or 0)
     assert reproduce.main([f"results={tmp_path}"]) == 0
-    assert planned[0].datasets == reproduce.DATASETS
-    assert reproduce.main(["--datasets", "synthetic_item_effects", f"results={tmp_path}"]) == 0
-    assert planned[1].datasets == ("synthetic_item_effects",)
+    (said,) = capsys.readouterr().out.splitlines()
+    assert said.startswith(
+        "Coat, with side features is left out, since its rows are not tuned: `make sweep D"
+    )
+    for asked in ("coat_features", "synthetic_item_effects"):
+        assert reproduce.main(["--datasets", asked, f"results={tmp_path}"]) == 0
+    untuned.clear()
+    assert reproduce.main([f"results={tmp_path}"]) == 0
+    assert capsys.readouterr().out == ""
+    without = tuple(name for name in reproduce.DATASETS if name != "coat_features")
+    assert planned == [without, ("coat_features",), ("synthetic_item_effects",), reproduce.DATASETS]
+
+
+def test_another_reading_of_a_data_set_stands_under_the_first_protocol_alone(tmp_path: Path) -> None:
+    plan = reproduce.TablePlan(
+        ("table", "text"), ("coat_features",), ("mf",), (f"data_dir={tmp_path}", f"results={tmp_path}")
+    )
+    found = reproduce.look_up_all(plan, tmp_path / "runs").cells
+    missing = {key[0]: listed.missing or "" for key, listed in found.items()}
+    assert "train.ascii" in missing["table"]  # it would be trained if it were there
+    assert missing["text"] == (
+        "Coat, with side features stands under protocol `table` alone, as another reading of a data set."
+    )
+    only = dataclasses.replace(plan, protocols=("text",))
+    ((_, asked),) = reproduce.look_up_all(only, tmp_path / "runs").cells.items()
+    assert "train.ascii" in (asked.missing or "")
+
+
+def test_what_is_told_before_a_sweep_is_what_it_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With nothing in the store: a tuned cell has its seeds, another one its sweep's trainings too."""
+    arguments = only(tmp_path, "mf,item_mean", "dry_run=true")
+    assert reproduce.main(arguments) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "  mf on synthetic, protocol table: 2 trainings",
+        "  item_mean on synthetic, protocol table: 2 trainings",
+    ]
+    monkeypatch.setattr(reproduce.tuned, "tuned_names", lambda *_: [])
+    assert reproduce.main(arguments) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "  mf on synthetic, protocol table: 8 trainings",  # 6 points, and the winner with 2 seeds
+        "  item_mean on synthetic, protocol table: 2 trainings",
+    ]
 
 
 def test_further_methods_are_trained_where_they_are_asked_for(own_registry: None) -> None:

@@ -20,7 +20,7 @@ from bench.cell import Cell, trainer
 from bench.cell import plan as sweep
 from bench.cell.evaluation import Measured, measure
 from bench.cell.preparation import plan_of
-from bench.cell.progress import describe, sizes
+from bench.cell.progress import describe, sizes, stage_trainings
 from bench.cell.trainer import Trainer
 from bench.config import DATASET_LISTS, Config, StageConfig
 from bench.conventions import NO_POSITIVE
@@ -187,6 +187,29 @@ def test_a_plan_gives_every_row_as_many_points(name: str, dataset: str) -> None:
             assert new == PROMISED[name, dataset], (key, turned)
 
 
+@pytest.mark.parametrize(
+    ("name", "dataset", "n"),
+    [
+        ("paper", "coat", 830),
+        ("select", "coat", 450),
+        ("reduced", "yahoo_r3", 164),
+        ("reduced", "kuairec", 164),
+    ],
+)
+@pytest.mark.parametrize("key", ["mf", "ultd_jl"])
+def test_a_plan_comes_to_what_its_file_says_and_the_published_sweeps_have(
+    name: str, dataset: str, n: int, key: str
+) -> None:
+    compose.register()
+    assert sum(stage_trainings(planned(name, dataset, key))) == n
+    file = compose.CONF / "sweep" / f"{name}.yaml"
+    comment = " ".join(line.lstrip("# ") for line in file.read_text(encoding="utf-8").splitlines())
+    assert f"{n} trainings for every row" in comment
+    if name != "select":  # of which none is published
+        swept = compose.CONF.parent / "results" / "sweep" / "table" / dataset / f"{key}.csv"
+        assert len(Points.read(swept).trainings) == n
+
+
 @pytest.mark.parametrize(("one", "other"), [("coat", "synthetic"), ("kuairec", "yahoo_r3")])
 def test_data_sets_of_a_size_have_the_same_lists(one: str, other: str) -> None:
     """So that what holds for the number of points on the one does on the other."""
@@ -203,7 +226,7 @@ def composed(*overrides: str) -> Config:
 
 def planned(name: str, dataset: str, method: str) -> sweep.Plan:
     """A sweep's plan for a row; no ratings are read."""
-    stages = composed(f"sweep={name}", f"dataset={dataset}", "method=mf").sweep
+    stages = composed(f"sweep={name}", f"dataset={dataset}", "method=mf", "seeds=20").sweep
     config = replace(
         composed("sweep=none", f"dataset={dataset}", f"method={method}", "seeds=20"), sweep=stages
     )
@@ -390,6 +413,20 @@ def test_progress_counts_up_to_what_was_planned(tmp_path: Path) -> None:
     assert told[-1][0] == told[-1][1] <= cells.trainings(cell)
     assert [each[2] for each in told if each[2] == "final"]
     assert any(each[3] is not None and each[3] > 0 for each in told)
+
+
+def test_what_is_told_before_a_sweep_is_what_it_trains(tmp_path: Path) -> None:
+    """Points that a stage has given more seeds need fewer for the finals."""
+    stages = (
+        "{name:shared,lists:[shared_grid],seeds:1},{name:confirm,around:3,seeds:2},"
+        "{name:near,lists:[common_grid],near:true,around:1,points:1,seeds:2},{name:finals,around:2,seeds:4}"
+    )
+    cell = prepared(*STAGED, f"sweep.stages=[{stages}]", "seeds=4", "method=mf")
+    assert stage_trainings(cell.plan) == [6, 3, 2, 4]
+    told: list[tuple[int, int]] = []
+    cells.train_and_store(cell, tmp_path, lambda done, total, stage, left: told.append((done, total)))
+    assert cells.trainings(cell) == 6 + 3 + 2 + 4 + 4
+    assert {total for _, total in told} == {cells.trainings(cell)} and told[-1][0] == cells.trainings(cell)
 
 
 def test_the_budget_of_a_plan_is_told_before_it_starts() -> None:

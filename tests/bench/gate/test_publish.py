@@ -10,7 +10,7 @@ import pytest
 
 from bench import reproduce
 from bench.gate import publish
-from bench.table.manifest import Listed, TableManifest
+from bench.table.manifest import CellKey, Listed, TableManifest
 
 TINY = ("dataset.batch_size=32", "engine.max_epochs=2", "seeds=2")
 
@@ -121,3 +121,20 @@ def test_why_a_cell_cannot_be_trained_is_remembered_from_where_it_was_tried(tmp_
         ("table", "coat", "eib"): Listed(None, "No data."),
     }
     assert publish.with_reasons(now, tmp_path / "nothing") == now
+
+
+def test_what_is_trained_where_it_is_asked_for_is_no_row_and_no_group_until_it_is_trained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reproduce, "datasets_of_table", lambda: ("coat", "synthetic"))
+    trained = {("table", "coat", "mf"), ("table", "coat_features", "ips")}
+
+    def kept(*given: CellKey) -> set[CellKey]:
+        return set(publish.without_untrained({key: Listed("a" if key in trained else None) for key in given}))
+
+    # Of the paper, on the table's data sets: an X says that there is no number yet.
+    shown: set[CellKey] = {("table", "coat", "mf"), ("table", "synthetic", "mf")}
+    of_none: set[CellKey] = {("table", "coat", "esmm"), ("table", "coat_features", "mf")}
+    assert kept(*shown, *of_none) == shown
+    of_one: set[CellKey] = {("table", "coat_features", "mf"), ("table", "coat_features", "ips")}
+    assert kept(*shown, *of_one) == shown | of_one

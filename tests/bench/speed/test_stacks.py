@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.files import read_csv
+from bench.files import CHECKOUT, read_csv
 from bench.speed import first_call, stacks
 from bench.speed.workload import Workload
 
@@ -27,6 +27,19 @@ def test_every_question_has_its_lines(tmp_path: Path, monkeypatch: pytest.Monkey
         *(("leaving", "2"), ("threads", "1"), ("processes", "1")),
     ]
     assert all(float(line["value"]) > 0 for line in lines)
+
+
+def test_the_page_says_of_threads_and_processes_what_is_measured() -> None:
+    """docs/engine.md: whoever measures anew and finds otherwise mends its sentence."""
+    found: dict[tuple[str, str, str], dict[str, float]] = {}
+    for line in read_csv(CHECKOUT / "results" / "speed" / "stacks.csv"):
+        found.setdefault((line["data"], line["d"], line["row"]), {})[line["what"]] = float(line["value"])
+    assert len(found) == len(stacks._PLACES) * len(stacks._ROWS)
+    for (data, d, row), values in found.items():
+        if (data, d) == ("Yahoo! R3", "16"):
+            assert values["threads"] < 1.05 * values["processes"], row
+        else:
+            assert values["processes"] < values["threads"], (data, d, row)
 
 
 @pytest.mark.slow

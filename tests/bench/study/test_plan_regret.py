@@ -34,6 +34,16 @@ def test_regret_is_what_the_best_point_is_worth_more() -> None:
     assert 0 < float(lines["2 seeds"][5]) < 0.04
 
 
+@pytest.mark.parametrize("dataset", ["yahoo_r3", "kuairec"])
+def test_the_reduced_plan_is_judged_as_it_stands(dataset: str) -> None:
+    compose.register()
+    *before, confirm = compose.composed(["sweep=reduced", f"dataset={dataset}"]).sweep.stages
+    (seeds,) = {stage.seeds for stage in before}
+    name = f"{seeds} seeds, then {confirm.seeds} for the best {confirm.around}"
+    (plan,) = (plan for plan in plan_regret.PLANS if plan.name == name)
+    assert (plan.seeds, plan.confirmed(43), confirm.lists) == (seeds, confirm.around, [])
+
+
 def test_all_seeds_decide_among_the_best_by_some() -> None:
     held_out = np.array([[0.9, 0.1], [0.8, 0.8], [0.7, 1.0]])
     first = np.array([0])
@@ -70,7 +80,8 @@ def test_the_study_judges_again_what_it_has_trained(tmp_path: Path) -> None:
     arguments = ["--worlds", "synthetic 11", "--methods", "mf", "--seeds", "5", "--output", str(file)]
     assert plan_regret.main([*arguments, *TINY]) == 0
     rows = list(csv.DictReader(file.open()))
-    assert len(rows) == 5 and {row["points"] for row in rows} == {"6"}
+    assert [row["plan"] for row in rows] == [plan.name for plan in plan_regret.PLANS if plan.seeds <= 5]
+    assert {row["points"] for row in rows} == {"6"}
     assert all(float(row["regret"]) >= 0 for row in rows)
     before = file.read_text()
     assert plan_regret.main([*arguments, "--again"]) == 0
