@@ -15,6 +15,7 @@ from bench.engine.sampling import Batch, Pairs, TrainingData
 from bench.errors import BenchError
 
 LARGEST_STEP = 2.0  # of Newton's method on the log odds
+LARGEST = 1e30  # of a weight 1 / p before it is normalised: in float32, p is 0 where its logit is below -88
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,14 @@ def normalised(weights: Tensor, clip: Tensor) -> tuple[Tensor, Tensor]:
     The weights are divided by their mean, clipped, and divided by their mean again (protocol §5).
 
     Args:
-        weights: (|O|,) or (G, |O|), above 0.
+        weights: (|O|,) or (G, |O|), above 0; infinite ones count as `LARGEST`.
         clip: (G,).
 
     Returns:
-        bound and scale, both (G,): the new weight is scale * min(weight, bound).
+        bound and scale, both (G,) and finite: the new weight is scale * min(weight, bound).
     """
-    bound = clip * weights.mean(-1)
+    # One infinite weight would make the mean infinite, and all weights 0 or no number.
+    bound = clip * weights.clamp_max(LARGEST).mean(-1)
     return bound, 1 / torch.minimum(weights, bound.unsqueeze(-1)).mean(-1)
 
 

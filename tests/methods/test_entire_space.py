@@ -170,12 +170,16 @@ def test_the_imbalance_moves_the_propensity_and_the_prediction_only_where_it_may
 
 
 @pytest.mark.parametrize("click", [-800.0, 800.0])
-def test_a_propensity_at_its_end_leaves_numbers(click: float) -> None:
-    method: Any = built("dr_v2", shared=False)
-    method.click.tables["bias"].fill_(click)
-    terms = method.losses(*(method.scored_batch(each(method)) for each in (all_observed, all_pairs)))
-    for slope in gradients(method.click, terms["balance"] + terms["ctcvr"]).values():
-        assert bool(slope.isfinite().all())
+@pytest.mark.parametrize("key", [key for key in FIELDS if key != "esmm"])
+def test_a_propensity_at_its_end_leaves_numbers(key: str, click: float) -> None:
+    """Of all pairs, and of one user's alone, whose weights of 1 / 0 would take the others' with them."""
+    for table, place in (("bias", slice(None)), ("user_bias", (slice(None), 0))):
+        method: Any = built(key, shared=False)
+        method.click.tables[table][place] = click
+        loss = loss_of(method)
+        assert bool(loss.isfinite().all())
+        for part in method.parts.values():
+            assert all(bool(slope.isfinite().all()) for slope in gradients(part, loss).values())
 
 
 def test_heads_are_as_many_as_the_rows_towers() -> None:

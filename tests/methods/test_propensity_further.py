@@ -20,7 +20,7 @@ from methods.dt_ips import entangled
 from methods.learned_propensity import self_normalised
 from methods.targeting import targeting
 from methods.weights import in_batch
-from tests.methods.small import Whole, all_observed, all_pairs, built, plain_logits
+from tests.methods.small import Whole, all_observed, all_pairs, built, gradients, plain_logits
 
 torch.set_num_threads(1)  # tensors this small are slower with more, on a busy machine by far
 
@@ -245,6 +245,16 @@ def test_dt_again(key: str) -> None:
     method.step(Whole(method))
     for name, tables in parts.items():
         assert_equal_tables(method.parts[name], tables)
+
+
+@pytest.mark.parametrize("key", ["dt_ips", "dt_dr"])
+def test_dts_propensity_at_its_end_leaves_numbers(key: str) -> None:
+    method = dt(key)
+    method.exposure.tables["user_bias"][:, 0] = -800.0
+    loss = total(method.losses(all_observed(method), all_pairs(method)))
+    assert bool(loss.isfinite().all())
+    for part in method.parts.values():
+        assert all(bool(slope.isfinite().all()) for slope in gradients(part, loss).values())
 
 
 @pytest.mark.parametrize(("key", "neighbour"), [("dt_ips", "ips"), ("dt_dr", "dr_jl")])

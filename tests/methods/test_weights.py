@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.testing import assert_close
 
 import methods
 from bench.data import Ratings, config_class, load, yahoo_r3
 from bench.engine.part import minimise
 from bench.engine.sampling import Batch, TrainingData
 from bench.errors import BenchError, MissingData
-from methods.weights import known, logistic, logistic_propensity, naive_bayes, released
+from methods.weights import in_batch, known, logistic, logistic_propensity, naive_bayes, released
 
 DATA = Path(os.environ.get("BENCH_DATA") or "data")
 
@@ -263,3 +264,15 @@ def test_the_push_of_a_leaf_is_the_transpose_of_its_pull() -> None:
         left = sum(float((pulled[name] * direction[name]).sum()) for name in pulled)
         right = float((slope * leaf.push(direction)).sum())
         assert left == pytest.approx(right, rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_propensity_that_underflows_takes_no_other_weight_with_it(dtype: torch.dtype) -> None:
+    """1 / 0 is the limit of ever smaller propensities: the pair has the whole weight of mean 1, not NaN."""
+    logits = torch.tensor([[-800.0, -2.0, -1.0, -3.0], [-2.0, -2.0, -1.0, -3.0]], dtype=dtype)
+    weights = in_batch(1 / torch.sigmoid(logits), torch.tensor([10.0, 10.0], dtype=dtype))
+    assert_close(weights[0], torch.tensor([4.0, 0.0, 0.0, 0.0], dtype=dtype), rtol=1e-6, atol=1e-12)
+    usual = 1 / torch.sigmoid(logits[1])
+    assert_close(weights[1], usual / usual.mean())
+    none = in_batch(torch.full((1, 3), torch.inf, dtype=dtype), torch.tensor([10.0], dtype=dtype))
+    assert_close(none, torch.ones(1, 3, dtype=dtype))
