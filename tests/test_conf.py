@@ -63,6 +63,12 @@ ULTD = {
     "penalty": {1e-4, 1e-3, 1e-2, 1e-1, 1},
 }
 CVIB = {"contrast_weight": {0.0001, 0.001, 0.01, 0.1, 0.5, 1, 2}, "confidence_weight": {0.001, 0.01, 0.1, 1}}
+ESCM2_IPS = {"cvr_weight": {0.1, 0.5}, "propensity_weight_decay": {1e-4, 1e-5}}
+ESCM2_DR = {"propensity_weight_decay": {1e-3, 1e-2}, "imputation_weight_decay": {1e-3, 1e-5}}
+MULTI_DR = {"propensity_weight_decay": {1e-4, 1e-5}, "imputation_weight_decay": {1e-4, 1e-2}}
+ESMM = {"ctr_weight": {1, 2}, "propensity_weight_decay": {1e-3, 1e-6}}
+# Of a sum over n pairs beside the square of one: 100 · 384 and 1000 · 40,960, rounded up.
+STABLE_DR = {"balance_weight": {40_000, 40_000_000}, "imputation_weight_decay": {5e-5, 5e-6}}
 IPS_V2 = {"ctcvr_weight": {1}, "cvr_weight": {1, 5, 10}, "balance_weight": {0.01, 0.05, 0.5}}
 DR_V2 = {"ctcvr_weight": {1}, "cvr_weight": {1, 2, 10}, "balance_weight": {0.05, 0.1, 1}}
 BAL = {
@@ -75,7 +81,14 @@ PUBLISHED = {
     **{"bal_ips": BAL, "bal_dr": BAL, "invpref": INVPREF},
     **{"res_ips": RES, "res_dr": RES, "ultd_jl": ULTD, "ultd_tp": ULTD},
     **{"cvib": CVIB, "ips_v2": IPS_V2, "dr_v2": DR_V2, "dr_mse": {"bias_share": {0.25, 0.5}}},
-    "stable_dr": {"balance_weight": {100, 1000}},
+    **{
+        "escm2_ips": ESCM2_IPS,
+        "escm2_dr": ESCM2_DR,
+        "multi_dr": MULTI_DR,
+        "esmm": ESMM,
+        "stable_dr": STABLE_DR,
+    },
+    "multi_ips": {"propensity_weight_decay": {1e-4, 1e-2}},
     "dt_ips": {"propensity_weight": {0.5}, "propensity_weight_decay": {1e-2, 1e-3, 1e-4}},
     "dt_dr": {"propensity_weight_decay": {1e-2, 1e-3}, "imputation_weight_decay": {0.1, 0.01, 1e-4}},
     **{"rd_ips": {"gamma": {25, 10}}, "rd_dr": {"gamma": {3, 10}}, "brd_dr": {"gamma": {2.5, 10}}},
