@@ -3,7 +3,7 @@
     loss of θ:  E(θ) = mean_O v · w · e                                            (G,)
     loss of v:  α · (sg(E) − mean_A sg(e))² + mean_O v log v                       (G,)
 
-A step costs more than eight of MF's (`make cost`): LTD-IPS's, which comes near that, and one more model that
+A step costs nine to ten of MF's (`make cost`): LTD-IPS's, which costs nearly seven, and one more model that
 is read before and after its own step.
 
 Source: as `bal_dr.py`; public code: `BAL-IPS.py`.

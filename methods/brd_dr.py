@@ -13,7 +13,9 @@ Differences from the paper:
 1. Those of `rd_dr.py`.
 2. The benchmark is trained in the row's own first phase, with the row's own settings; the authors load one.
    As in their code, θ and φ go on from there.
-3. The authors' code limits the prediction's gradients here; Adam's steps are limited as they are.
+3. The adversary ascends the difference, as the paper's formula has it; the authors' code computes it, and
+   ascends E(θ, φ, w) alone.
+4. The authors' code limits the prediction's gradients here; Adam's steps are limited as they are.
 """
 
 from __future__ import annotations

@@ -8,11 +8,10 @@ Source: Wang et al., "ESCM²: Entire Space Counterfactual Multi-Task Model for P
 Estimation", SIGIR 2022, the DR variant.
 
 Differences from the paper:
-1. Ids only, so the towers are heads on an element-wise product instead of MLPs. `shared: false` gives three
-   separate MFs, as the public ports have it; a sweep tries both, and its selected point says which won.
+1. Those of `multi_dr.py`. A sweep tries shared tables and separate towers, and its selected point says which
+   won.
 2. The imputation loss has the mask o of the paper; a public port averages it over all pairs, which teaches
-   "unobserved = negative". The stop-gradients keep the CVR terms from shaping the propensity through 1 / ô.
-3. The imputation tower gives a label, not an error: an error would leave the CVR head nothing to learn from.
+   "unobserved = negative".
 """
 
 from __future__ import annotations

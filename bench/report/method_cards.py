@@ -23,9 +23,9 @@ class MethodCard:
     """What the page says of a method.
 
     summary: its first sentence. idea: in a line, from the docstring of its class. formula: lines, as they
-    stand there. shared: the formulas of the files that the source names, by file. remarks: paragraphs
-    between. source: the paper and where in it. year: of the paper, or "". differences: from the paper. file:
-    from the checkout's root.
+    stand there. shared: by file, the formulas of the files that the source names, and of those beside the
+    rows that a remark names, as `entire_space.py`. remarks: paragraphs between. source: the paper and where
+    in it. year: of the paper, or "". differences: from the paper. file: from the checkout's root.
     """
 
     row: Row
@@ -55,9 +55,10 @@ def method_card(row: Row, folder: Path = METHODS) -> MethodCard | None:
         elif not _is_formula(block):
             remarks.append(_joined(block))
     shared = {}
-    for name in re.findall(r"`(\w+)\.py`", source):
+    named = re.findall(r"`(\w+)\.py`", source)
+    for name in dict.fromkeys([*named, *re.findall(r"`(\w+)\.py`", " ".join(remarks))]):
         other = _read(folder / f"{name}.py")
-        if other is not None:
+        if other is not None and (name in named or not _is_row(other[0])) and _formula(other[1]):
             shared[f"methods/{name}.py"] = _formula(other[1])
     return MethodCard(
         row=row,
@@ -81,6 +82,15 @@ def _read(file: Path) -> tuple[ast.Module, str] | None:
         return None
     text = ast.get_docstring(tree)
     return (tree, text) if text else None
+
+
+def _is_row(tree: ast.Module) -> bool:
+    """Whether a file registers a method, which has a card of its own."""
+    return any(
+        "register" in map(ast.unparse, node.decorator_list)
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+    )
 
 
 def _is_formula(block: str) -> bool:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from tabulate import tabulate
 
+from bench.errors import BenchError
+from bench.files import read_csv
 from bench.records.metric import METRICS
+from bench.table.claims import in_words
 from bench.table.comparisons import BEST_BASELINE, BEST_ROW, REFERENCE, SeedComparison
 from bench.table.frame import Frame
+from bench.table.lines import ALPHA
 
 _TEXT = """## Further methods
 
@@ -19,8 +24,15 @@ best row is the best of all rows of the paper, its own method among them, chosen
 """
 
 
-def further_methods(frame: Frame) -> str:
-    """The section, from its heading on; "" of a table without a number of a further method."""
+def further_methods(frame: Frame, known_truth: Path | None = None) -> str:
+    """The section, from its heading on; "" of a table without a number of a further method.
+
+    Args:
+        known_truth: the file of `bench.study.known_truth`, which is told of where it is there.
+
+    Raises:
+        BenchError: that file is not as it was written.
+    """
     rows = [row for row in frame.manifest.rows if row.family == "further"]
     bases = {
         REFERENCE: frame.title(frame.manifest.reference),
@@ -47,7 +59,36 @@ def further_methods(frame: Frame) -> str:
         f"Better than {title} in every comparison: {', '.join(names) or 'none'}."
         for title, names in above.items()
     ]
-    return f"{_TEXT}\n{lines}\n\n{' '.join(sentences)}"
+    told = "" if known_truth is None or not known_truth.is_file() else f"\n\n{_known(frame, known_truth)}"
+    return f"{_TEXT}\n{lines}\n\n{' '.join(sentences)}{told}"
+
+
+def _known(frame: Frame, file: Path) -> str:
+    """Which of them are better where every label is known, by metric."""
+    titles = {row.method: row.title for row in frame.manifest.rows if row.family == "further"}
+    better: dict[str, tuple[list[str], list[str]]] = {}  # metric → than MF, than the best row of the paper
+    for line in read_csv(file):
+        if line["method"] in titles:
+            found = better.setdefault(line["metric"], ([], []))
+            for which, suffix in enumerate(("", "_best")):
+                try:
+                    median, p = (float(line[f"{name}{suffix}"]) for name in ("median_difference", "p_holm"))
+                except (KeyError, ValueError) as error:
+                    raise BenchError(f"{file} is not as it was written ({error!r}).") from error
+                if p < ALPHA and METRICS[line["metric"]].better(median, 0.0):
+                    found[which].append(titles[line["method"]])
+    said = "; ".join(
+        f"in {METRICS[metric].title} {_named(naive)} better than {frame.title(frame.manifest.reference)}, "
+        f"{_named(best)} better than the best row of the paper"
+        for metric, (naive, best) in better.items()
+    )
+    return (
+        f"Where every label is known ([known truth](../synthetic/known_truth.md)), at default points: {said}."
+    )
+
+
+def _named(titles: Sequence[str]) -> str:
+    return f"{in_words(titles)} {'is' if len(titles) == 1 else 'are'}" if titles else "none is"
 
 
 def _comparisons(frame: Frame, method: str, against: str) -> list[SeedComparison]:

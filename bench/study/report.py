@@ -677,7 +677,7 @@ def _parts(findings: Findings, results: Path) -> Mapping[str, str]:
         "unlearning": _section(unlearning(findings.frame, results / PUBLISHED_FOLDER)),
         "printed": _section(where_from(results / "study", findings.titles, "../study")),
         "claims": claim_table(findings),
-        "further": _section(further_methods(findings.frame)),
+        "further": _section(further_methods(findings.frame, results / "synthetic" / "known_truth.csv")),
         "chosen_by": chosen_by(findings.frame, findings.frame.manifest.protocols[0]),
         "remains": folded(remains(findings), "List"),
         "noise": noise(findings),

@@ -107,8 +107,10 @@ def test_without_balance_it_is_ltd(base: str, ltd: str) -> None:
     fields = {"learning_rate": 0.05, "meta_learning_rate": 0.05}
     expected = trained(ltd, **fields)
     method = trained(BASES[base], balance_weight=0.0, balance_learning_rate=0.05, **fields)
-    for name, table in expected.prediction.tables.items():
-        assert torch.equal(method.prediction.tables[name], table), name
+    assert set(method.parts) > set(expected.parts)
+    for key, part in expected.parts.items():
+        for name, table in part.tables.items():
+            assert torch.equal(method.parts[key].tables[name], table), (key, name)
     other = trained(BASES[base], balance_weight=10.0, balance_learning_rate=0.05, **fields)
     assert not torch.equal(other.prediction.tables["users"], expected.prediction.tables["users"])
     assert set(method.diagnostics()) > set(expected.diagnostics())

@@ -275,7 +275,11 @@ def test_dt_without_embeddings_of_its_own_is_its_neighbour_with_that_propensity(
         logits = other.prediction(observed)
         found = total(other.losses(observed, all_pairs(other), logits, weights))
         terms = method.losses(all_observed(method), all_pairs(method))
-        assert_close(terms["direct"] + terms["correction"], found, **EXACT)
+        mine = terms["direct"] + terms["correction"]
+        assert_close(mine, found, **EXACT)
+        slopes = gradients(other.prediction, found)
+        for name, slope in gradients(method.prediction, mine).items():
+            assert_close(slope, slopes[name], **EXACT)
         return
     other.step(Whole(other))
     method.step(Whole(method))

@@ -38,6 +38,26 @@ def test_a_card_shows_the_losses_of_the_file_that_it_names() -> None:
     assert "α_u    = σ(s_u · L_A(u) + b_u)" in card.shared["methods/ultd.py"]
 
 
+@pytest.mark.parametrize(
+    ("method", "file", "term"),
+    [
+        ("escm2_dr", "entire_space", "corrected(O,D) = mean_D ê + mean_O w · (e − ê)"),
+        ("ips_v2", "entire_space", "imbalance(O,D)"),
+        ("rd_dr", "robust", "Γ"),
+    ],
+)
+def test_a_card_shows_the_terms_that_stand_in_a_file_beside_the_rows(
+    method: str, file: str, term: str
+) -> None:
+    card = method_card(Row(method=method, title=method, uses_unbiased="no"))
+    assert card is not None and term in card.shared[f"methods/{file}.py"]
+
+
+def test_a_row_that_a_remark_names_has_a_card_of_its_own() -> None:
+    card = method_card(Row(method="brd_dr", title="BRD-DR", uses_unbiased="no"))
+    assert card is not None and card.shared == {} and any("`rd_dr.py`" in each for each in card.remarks)
+
+
 def test_a_method_of_ones_own_may_have_no_card(tmp_path: Path) -> None:
     row = Row(method="mine", title="Mine", uses_unbiased="no", guest=True)
     assert method_card(row) is None

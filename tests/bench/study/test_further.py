@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from bench import table
+from bench.errors import BenchError
 from bench.study.further import further_methods
 from tests.bench.small_results import ROWS, make_results
 
@@ -32,3 +35,24 @@ def test_it_counts_what_the_table_tests(tmp_path: Path) -> None:
         assert [cell.strip() for cell in line.strip("|").split("|")] == [title, *counts]
     assert "Better than MF in every comparison: Newer." in text
     assert "Better than the best row in every comparison: " in text
+
+
+def test_it_says_what_known_truth_says(tmp_path: Path) -> None:
+    frame = table.load_results(make_results(tmp_path, methods=(*PAPER_ROWS, "newer", "newest")))
+    file = tmp_path / "known_truth.csv"
+    assert "Where every label is known" not in further_methods(frame, file)
+    lines = [
+        "method,metric,median_difference,p_holm,median_difference_best,p_holm_best",
+        "mf,auc,,,,",
+        "newer,auc,0.02,0.01,0.01,0.01",
+        "newest,auc,0.02,0.2,0.01,0.01",  # of these the first is not significant
+        "newer,ideal_loss,0.02,0.01,-0.02,0.2",  # more is worse
+        "newest,ideal_loss,-0.02,0.01,0.02,0.01",
+    ]
+    file.write_text("\n".join(lines) + "\n")
+    text = further_methods(frame, file)
+    assert "in AUC Newer is better than MF, Newer and Newest are better than the best row" in text
+    assert "in Ideal loss Newest is better than MF, none is better than the best row" in text
+    file.write_text(file.read_text().replace("0.2", "some", 1))
+    with pytest.raises(BenchError, match=r"known_truth\.csv is not as it was written"):
+        further_methods(frame, file)
