@@ -11,7 +11,7 @@ so (unobserved confounding), by coefficients that are as even as that allows: v 
 Each step: w as in LTD, by E without coefficients; v and v' on their loss; θ on E. With α = 0 it is LTD.
 
 A step trains five models on top of each other. LTD's step, which is a part of it, costs nine to ten of MF's,
-this one fourteen to fifteen (`make cost`).
+this one fourteen to fifteen with d = 8 and batches of 128 (`make cost`).
 
 Source: Li, Xiao, Zheng and Wu, "Balancing Unobserved Confounding with a Few Unbiased Ratings in Debiased
 Recommendations", WWW 2023; public code: haoxuanli-pku/WWW23-Balancing-Unobserved-Confounding, `BAL-DR.py`.

@@ -3,8 +3,8 @@
     loss of θ:  E(θ) = mean_O v · w · e                                            (G,)
     loss of v:  α · (sg(E) − mean_A sg(e))² + mean_O v log v                       (G,)
 
-A step costs nine to ten of MF's (`make cost`): LTD-IPS's, which costs nearly seven, and one more model that
-is read before and after its own step.
+A step costs nine to ten of MF's with d = 8 and batches of 128 (`make cost`): LTD-IPS's, which costs nearly
+seven, and one more model that is read before and after its own step.
 
 Source: as `bal_dr.py`; public code: `BAL-IPS.py`.
 

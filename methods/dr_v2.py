@@ -3,7 +3,7 @@
     L = click(D) + λ_g · joint(D) + λ_c · (corrected(O, D) + missed(O)) + γ · imbalance(O, D)²        (G,)
 
 Terms and towers are those of `entire_space.py`, the imbalance that of `ips_v2.py`. A step costs six to
-eight of MF's (`make cost`): three towers are read on O and on D, for five terms.
+eight of MF's with d = 8 and batches of 128 (`make cost`): three towers are read on O and D, for five terms.
 
 Source: Li, Xiao, Zheng, Wu and Cui, "Propensity Matters: Towards Measuring and Enhancing Balancing for
 Recommendation", ICML 2023.

@@ -8,8 +8,8 @@
 A_u, B_u: (n, d), the rows a_u, b_u of the n pairs of a step, of O and of D; A_i, B_i likewise. b is to hold
 what moves the exposure and not the rating; with it apart from a, the propensity of the labels is identified.
 
-A step costs about eight of MF's (`make cost`): two factorisations hand out their rows beside their
-logits, for the products between them.
+A step costs about eight of MF's with d = 8 and batches of 128 (`make cost`): two factorisations hand out
+their rows beside their logits, for the products between them.
 
 Source: Zhang et al., "Uncovering the Limitations of Eliminating Selection Bias for Recommendation: Missing
 Mechanisms, Disentanglement, and Identifiability", ICDE 2024; the authors' code: haoxuanli-pku/ICDE24-MNAR.

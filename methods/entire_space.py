@@ -1,9 +1,9 @@
 """Click and conversion on the entire space: towers and terms that several rows are made of.
 
-ô = σ(CTR logit) is the propensity P(o = 1), r̂ = σ(CVR logit) the prediction, r̃ = σ(imputation logit), where a
-row has it. Shared, logit_t(u, i) = h_t · (p_u ∘ q_i) + b_tu + b_ti + b_t for tower t; else each tower is an
-MF of its own. With w = density / sg(ô), normalised, clipped at `clip` and normalised again within the batch,
-the terms are, (G,) each,
+    ô = σ(CTR logit), the propensity P(o = 1);  r̂ = σ(CVR logit), the prediction;  r̃ = σ(imputation logit)
+    logit_t(u, i) = h_t · (p_u ∘ q_i) + b_tu + b_ti + b_t for tower t where they share tables, else MFs
+    e = ℓ(r̂, r),  ê = ℓ(r̂, sg(r̃)),  ê' = ℓ(sg(r̂), r̃)
+    w = density / sg(ô), normalised, clipped at `clip` and normalised again within the batch
 
     click(D)       = mean_D BCE(ô, o)
     joint(D)       = mean_D BCE(ô · r̂, o · r)
@@ -12,7 +12,7 @@ the terms are, (G,) each,
     missed(O)      = mean_O w · (sg(e) − ê')²
     imbalance(O,D) = mean_O min(density / ô, clip) · r̂ − mean_D (1 − o) · min(1 / (1 − ô), clip) · r̂
 
-e = ℓ(r̂, r), ê = ℓ(r̂, sg(r̃)), ê' = ℓ(sg(r̂), r̃).
+The terms are (G,) each; not every row has the imputation tower.
 
 Shapes: G members, B pairs.
 """

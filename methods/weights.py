@@ -69,13 +69,14 @@ def normalised(weights: Tensor, clip: Tensor) -> tuple[Tensor, Tensor]:
     The weights are divided by their mean, clipped, and divided by their mean again (protocol §5).
 
     Args:
-        weights: (|O|,) or (G, |O|), above 0; infinite ones count as `LARGEST`.
+        weights: (|O|,) or (G, |O|), above 0; those above `LARGEST`, infinite ones too, count as that.
         clip: (G,).
 
     Returns:
         bound and scale, both (G,) and finite: the new weight is scale * min(weight, bound).
     """
-    # One infinite weight would make the mean infinite, and all weights 0 or no number.
+    # Infinity over infinity is no number. With a finite weight in its place that pair has the whole weight,
+    # as in the limit of ever smaller propensities.
     bound = clip * weights.clamp_max(LARGEST).mean(-1)
     return bound, 1 / torch.minimum(weights, bound.unsqueeze(-1)).mean(-1)
 

@@ -85,10 +85,11 @@ def counted(rows: Sequence[Answered]) -> str:
 
 _TEXT = """### Where the printed numbers come from
 
-{counted} The changes are those of the study `printed`, and no part of the table. A number counts for the
+{counted} The changes are the other two ways to count users without a positive test rating, Coat's table
+with side features, and those of the study `printed`, which are no part of the table. A number counts for the
 first one under which it comes out, the smaller ones before the others. That it does so does not say that it
-was made so: with many changes some numbers come near by chance. [Every number]({folder}/{name}.md) stands
-beside the plain model under the same change, and [a figure]({folder}/{name}.svg) has all that was tried.
+was made so: with many changes some numbers come near by chance. [Each of them]({folder}/{name}.md) stands
+beside a plain model under its change, and [a figure]({folder}/{name}.svg) has all that was tried.
 
 {table}
 """

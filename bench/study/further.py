@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tabulate import tabulate
@@ -59,36 +59,44 @@ def further_methods(frame: Frame, known_truth: Path | None = None) -> str:
         f"Better than {title} in every comparison: {', '.join(names) or 'none'}."
         for title, names in above.items()
     ]
-    told = "" if known_truth is None or not known_truth.is_file() else f"\n\n{_known(frame, known_truth)}"
+    told = "" if known_truth is None or not known_truth.is_file() else _known(frame, known_truth)
     return f"{_TEXT}\n{lines}\n\n{' '.join(sentences)}{told}"
 
 
 def _known(frame: Frame, file: Path) -> str:
-    """Which of them are better where every label is known, by metric."""
+    """How many are better and worse where every label is known, by metric."""
     titles = {row.method: row.title for row in frame.manifest.rows if row.family == "further"}
-    better: dict[str, tuple[list[str], list[str]]] = {}  # metric → than MF, than the best row of the paper
-    for line in read_csv(file):
-        if line["method"] in titles:
-            found = better.setdefault(line["metric"], ([], []))
-            for which, suffix in enumerate(("", "_best")):
-                try:
+    parts = []
+    try:
+        signs: dict[str, dict[str, dict[str, int]]] = {}  # metric → base → title → sign
+        for line in read_csv(file):
+            if line["method"] in titles:
+                bases = signs.setdefault(line["metric"], {"": {}, "_best": {}})
+                for suffix, found in bases.items():
                     median, p = (float(line[f"{name}{suffix}"]) for name in ("median_difference", "p_holm"))
-                except (KeyError, ValueError) as error:
-                    raise BenchError(f"{file} is not as it was written ({error!r}).") from error
-                if p < ALPHA and METRICS[line["metric"]].better(median, 0.0):
-                    found[which].append(titles[line["method"]])
-    said = "; ".join(
-        f"in {METRICS[metric].title} {_named(naive)} better than {frame.title(frame.manifest.reference)}, "
-        f"{_named(best)} better than the best row of the paper"
-        for metric, (naive, best) in better.items()
-    )
+                    better = METRICS[line["metric"]].better(median, 0.0)
+                    found[titles[line["method"]]] = (1 if better else -1) if p < ALPHA else 0
+        for metric, bases in signs.items():
+            title = METRICS[metric].title
+            parts.append(
+                f"in {title if title.isupper() else title.lower()} {_above(bases[''])} than "
+                f"{frame.title(frame.manifest.reference)}, {_above(bases['_best'])} than the paper's row "
+                "with the best mean there"
+            )
+    except (KeyError, ValueError) as error:
+        raise BenchError(f"{file} is not as it was written ({error!r}).") from error
+    if not parts:
+        return ""
     return (
-        f"Where every label is known ([known truth](../synthetic/known_truth.md)), at default points: {said}."
+        "\n\nWhere every label is known ([known truth](../synthetic/known_truth.md)), at default points: "
+        f"{'; '.join(parts)}."
     )
 
 
-def _named(titles: Sequence[str]) -> str:
-    return f"{in_words(titles)} {'is' if len(titles) == 1 else 'are'}" if titles else "none is"
+def _above(signs: Mapping[str, int]) -> str:
+    better = [title for title, sign in signs.items() if sign > 0]
+    named = f" ({in_words(better)})" if better else ""
+    return f"{len(better)} of {len(signs)} better{named} and {list(signs.values()).count(-1)} worse"
 
 
 def _comparisons(frame: Frame, method: str, against: str) -> list[SeedComparison]:

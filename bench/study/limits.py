@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -112,38 +113,51 @@ def _ends_of_lists(frame: Frame, results: Path) -> Iterator[str]:
         }
         found = []
         for name, title in _SHARED.items():
-            counts = Counter(ends[name] for ends in winners.values() if name in ends)
+            counts = Counter(ends[name].which for ends in winners.values() if name in ends)
             if counts:
                 found.append(f"{title} {in_words(f'{n} the {end}' for end, n in sorted(counts.items()))}")
         own = [
-            f"{title}'s `{name}` ({end})"
+            f"{title}'s `{name}` ({end.value:g}, the {end.which})"
             for title, ends in winners.items()
             for name, end in ends.items()
             if name not in _SHARED
         ]
+        said = [", ".join(found), f"of their own, {', '.join(own)}" if own else ""]
         if found or own:
-            said = f"; of their own, {', '.join(own)}" if own else ""
-            parts.append(f"{column.dataset.title} ({len(winners)} rows): {', '.join(found)}{said}")
+            parts.append(f"{column.dataset.title} ({len(winners)} rows): {'; '.join(filter(None, said))}")
     if parts:
         yield (
             "**Ends of lists.** A better point may lie beyond the smallest or the largest value that a row's "
-            "sweep tried, unless that is a natural end, as a weight of 0. So many winners have such a value: "
-            f"{'. '.join(parts)}."
+            f"sweep tried. So many winners have such a value: {'. '.join(parts)}."
         )
 
 
-def _ends_of_winner(points: Points) -> dict[str, str]:
-    """Hyper-parameters of a sweep's winner that have the smallest or the largest number tried → which."""
+@dataclass(frozen=True)
+class _End:
+    """A winner's value. which: "smallest" or "largest" of those that were tried."""
+
+    value: float
+    which: str
+
+
+def _ends_of_winner(points: Points) -> dict[str, _End]:
+    """Hyper-parameters of a sweep's winner that have the smallest or the largest number tried."""
     ends = {}
     for best in points.ranked()[:1]:
-        for name, value in zip(points.names, best.values, strict=True):
+        winner = dict(zip(points.names, best.values, strict=True))
+        for name, value in winner.items():
             values = points.values(name)
             if any(isinstance(each, bool) or not isinstance(each, int | float) for each in values):
                 continue
-            tried = sorted(values)
-            # Of two own values either is an end.
-            if len(tried) > (1 if name in _SHARED else 2) and value in (tried[0], tried[-1]):
-                ends[name] = "smallest" if value == tried[0] else "largest"
+            if name not in _SHARED:
+                # Of two own values either is an end; at 0 a term is switched off, and nothing lies beyond.
+                if len(values) < 3 or value == 0:
+                    continue
+                # Of towers with one table, which have no decay of their own.
+                if winner.get("shared") is True and name.endswith("_weight_decay"):
+                    continue
+            if len(values) > 1 and value in (min(values), max(values)):
+                ends[name] = _End(value, "smallest" if value == min(values) else "largest")
     return ends
 
 

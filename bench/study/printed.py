@@ -48,7 +48,7 @@ COUNTED = {
 }
 _COUNTED = "no_positive_"  # before a convention, as a change's name
 _NAIVE = "mf"  # under a change's own name its control, where the study declares no other
-_FEATURES = "features"  # the study's change that a whole table with side features is, tuned over more points
+_FEATURES = "features"  # before this change of the study stands the whole table that was made under it
 
 
 @dataclass(frozen=True)

@@ -69,8 +69,8 @@ GENERATED = "synthetic"  # its study is `bench.study.known_truth`
 REPORTED_STUDIES = (NAIVE_STUDY, "ultd", "bounds", "oracle", "public")  # in the report's order
 
 _EARLIER = (
-    "*Made with the first edition's code. As that edition had them are here {rows}, which are others now "
-    "([what is new](#what-is-new-against-the-first-edition)).*"
+    "*Made with the first edition's code: {rows} are here as that edition had them, and have "
+    "[changed since](#what-is-new-against-the-first-edition).*"
 )
 
 _Floats = NDArray[np.float64]
@@ -312,7 +312,8 @@ def repeated(findings: Findings) -> str:
                     cells.append("")
                     continue
                 paper = f", {other.delta:+.3f}" if other.delta is not None else ""
-                cells.append(f"{other.mean:.3f} ± {other.std or 0:.3f}{paper}")
+                spread = f" ± {other.std:.3f}" if other.std is not None else ""
+                cells.append(f"{other.mean:.3f}{spread}{paper}")
             table.append([line.row.title, *cells])
         header = ["Row", *(f"{each.title}, minus the paper's" for each in mine)]
         parts.append(f"### {dataset.title}\n\n{dataset.note}\n\n{_table(table, header)}")
@@ -546,12 +547,19 @@ def _sections(frame: Frame, folder: Path) -> Iterator[str]:
         yield "\n\n".join(
             [
                 f"##{title}",
-                introduction,
+                _introduction(name) or introduction if earlier else introduction,
                 *([_EARLIER.format(rows=in_words(earlier))] if earlier else []),
                 *([f"**Conclusion.** {drawn}"] if drawn else []),
                 folded(body, "Tables"),
             ]
         )
+
+
+def _introduction(study: str) -> str:
+    """What a study asks, as its file says it today; "" where there is none."""
+    file = CONF / "study" / f"{study}.yaml"
+    given: Any = OmegaConf.load(file) if file.is_file() else {}
+    return str(given.get("text", "")).strip()
 
 
 def folded(text: str, summary: str) -> str:
@@ -657,7 +665,19 @@ def draw_figure(findings: Findings, file: Path) -> Path:
 
 def _parts(findings: Findings, results: Path) -> Mapping[str, str]:
     """What the template names."""
+    told = {
+        "unlearning": unlearning(findings.frame, results / PUBLISHED_FOLDER),
+        "further": further_methods(findings.frame, results / "synthetic" / "known_truth.csv"),
+        "first_edition": first_edition(findings.frame, results),
+    }
+    headings = {
+        "unlearning": "[Whom ULTD unlearns](#whom-ultd-unlearns) · ",
+        "further": "[Further methods](#further-methods) · ",
+        "first_edition": "[What is new](#what-is-new-against-the-first-edition) ·\n",
+    }
     return {
+        **{name: _section(text) for name, text in told.items()},
+        "links": "".join(headings[name] for name, text in told.items() if text),
         "sentences": numbered(sentences(findings)),
         "tolerance": f"{TOLERANCE:g}",
         "alpha": f"{ALPHA:g}",
@@ -673,11 +693,8 @@ def _parts(findings: Findings, results: Path) -> Mapping[str, str]:
         "outside": folded(outside(findings), "List"),
         "naive": naive(findings, results / "study"),
         "repeated": _section(repeated(findings)),
-        "first_edition": _section(first_edition(findings.frame, results)),
-        "unlearning": _section(unlearning(findings.frame, results / PUBLISHED_FOLDER)),
         "printed": _section(where_from(results / "study", findings.titles, "../study")),
         "claims": claim_table(findings),
-        "further": _section(further_methods(findings.frame, results / "synthetic" / "known_truth.csv")),
         "chosen_by": chosen_by(findings.frame, findings.frame.manifest.protocols[0]),
         "remains": folded(remains(findings), "List"),
         "noise": noise(findings),

@@ -21,8 +21,10 @@ from bench.table.lines import Line
 _TEXT = """## Whom ULTD unlearns
 
 The rate α_u is the weight of the pseudo-labels in a user's loss, here its mean over the seeds; the ratings
-have the rest. ρ is Spearman's correlation over users of α_u with what a user is known for; κ is known of
-generated ratings alone. Rows at their published points, first protocol.
+have the rest. ρ is Spearman's correlation over users of α_u with what a user is known for. By the paper's
+second equation α_u grows with the loss on the user's unbiased ratings: ρ with that loss says how far this
+holds on average over seeds, and not whom it finds. Coat's users all gave equally many ratings, which has no
+ρ; κ is known of generated ratings alone. Rows at their published points, first protocol.
 """
 _SHOWN = ("n_observed", "unbiased_loss", "kappa")  # what is a user's own, not the model's
 _TRUTH = "kappa"
@@ -53,7 +55,7 @@ def unlearning(frame: Frame, folder: Path) -> str:
             f"{line.row.title}, {line.dataset.title}",
             f"{rates.users:,}",
             " / ".join(f"{value:.3f}" for value in rates.quantiles),
-            *(f"{rates.scatters[name].rho:+.2f}" if _known(rates, name) else "" for name in shown),
+            *(_correlation(rates, name) for name in shown),
         ]
         for line, rates in found
     ]
@@ -63,20 +65,28 @@ def unlearning(frame: Frame, folder: Path) -> str:
     return f"{_TEXT}\n{lines}\n\n{_sentences(found)}"
 
 
+def _correlation(rates: Rates, name: str) -> str:
+    """ρ, and of how many users where they are not all."""
+    if not _known(rates, name):
+        return ""
+    scatter = rates.scatters[name]
+    return f"{scatter.rho:+.2f}" + (f" ({scatter.users:,} users)" if scatter.users != rates.users else "")
+
+
 def _known(rates: Rates, name: str) -> bool:
     return name in rates.scatters and math.isfinite(rates.scatters[name].rho)
 
 
 def _sentences(found: Sequence[tuple[Line, Rates]]) -> str:
-    grows = {
-        f"{line.row.title}, {line.dataset.title}": rates.quantiles[-1] / rates.quantiles[0] - 1
+    spreads = {
+        f"{line.row.title}, {line.dataset.title}": rates.quantiles[-1] - rates.quantiles[0]
         for line, rates in found
     }
-    widest = max(grows, key=lambda name: grows[name])
-    median = np.median(list(grows.values()))
+    widest = max(spreads, key=lambda name: spreads[name])
+    median = np.median(list(spreads.values()))
     said = (
-        f"From the lowest tenth of the users to the highest, α grows by {median:.0%} in the median row and "
-        f"by {grows[widest]:.0%} at most ({widest})."
+        f"Between the 10 % and the 90 % quantile of the users lies a difference in α of {median:.3f} in the "
+        f"median row and of {spreads[widest]:.3f} at most ({widest})."
     )
     truths = [
         f"{rates.scatters[_TRUTH].rho:+.2f} ({line.row.title})"
@@ -85,8 +95,8 @@ def _sentences(found: Sequence[tuple[Line, Rates]]) -> str:
     ]
     if truths:
         said += (
-            " The paper's hypothesis is that users who select more are unlearned more; where their selection "
-            f"is known, ρ is {in_words(truths)}; at default points, with intervals over users, it stands in "
-            "[known truth](../synthetic/known_truth.md)."
+            " The paper's hypothesis is that users who select more are unlearned more. Where their selection "
+            f"is known, ρ with |κ| is {in_words(truths)}; at default points, with intervals over users, "
+            "[known truth](../synthetic/known_truth.md) has it."
         )
     return said

@@ -25,6 +25,8 @@ from bench.records.points import value_text
 from bench.records.record import Record
 
 NOT_TRAINED = "not trained yet"
+# What moves no training and no validation rating, and so no choice of a point.
+_NOT_CHOSEN_BY = frozenset({"protocol.leak_a_stays_in_test"})
 _ALL = "all"  # in a group: overrides of all its variants
 
 VariantKey = tuple[str, str]  # group, name
@@ -145,6 +147,11 @@ def read_study(file: Path) -> Study:
                     continue
                 words = (*given["overrides"], *more.get(_ALL, ()), *own[name], *more.get(name, ()))
                 base = found[group, each["point_of"]].overrides if "point_of" in each else ()
+                if base and not {word.partition("=")[0] for word in {*words} ^ {*base}} <= _NOT_CHOSEN_BY:
+                    raise BenchError(
+                        f"{file} has '{name}' at the point of '{each['point_of']}', from which it differs by "
+                        f"more than {', '.join(_NOT_CHOSEN_BY)}."
+                    )
                 control = PlainControl(**each["control"]) if "control" in each else None
                 found[group, name] = Variant(group, name, each["title"], words, base, control)
         variants = tuple(found.values())
@@ -186,14 +193,19 @@ def trained(
         store: a folder below `results`, whose records are not trained again.
         only: a text in the titles of the groups that are trained; of the others what is there is read.
     """
-    work = (
-        joblib.delayed(_numbered)(place, each, overrides, store, only in each.group)
-        for place, each in enumerate(study.variants)
-    )
-    with starting_processes():
-        answers = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(work)
-    for place, answer in tqdm(answers, total=len(study.variants), unit="variant", disable=None):
-        yield study.variants[place], answer
+    with tqdm(total=len(study.variants), unit="variant", disable=None) as bar:
+        # Those at another's point come after all others: two processes would train that one twice.
+        for at_a_point in (False, True):
+            work = (
+                joblib.delayed(_numbered)(place, each, overrides, store, only in each.group)
+                for place, each in enumerate(study.variants)
+                if bool(each.point_of) == at_a_point
+            )
+            with starting_processes():
+                answers = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(work)
+            for place, answer in answers:
+                bar.update()
+                yield study.variants[place], answer
 
 
 def _numbered(

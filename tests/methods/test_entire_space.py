@@ -172,7 +172,7 @@ def test_the_imbalance_moves_the_propensity_and_the_prediction_only_where_it_may
 @pytest.mark.parametrize("click", [-800.0, 800.0])
 @pytest.mark.parametrize("key", [key for key in FIELDS if key != "esmm"])
 def test_a_propensity_at_its_end_leaves_numbers(key: str, click: float) -> None:
-    """Of all pairs, and of one user's alone, whose weights of 1 / 0 would take the others' with them."""
+    """Of all pairs, and of one user's alone, whose weights of 1 / 0 would make all others no number."""
     for table, place in (("bias", slice(None)), ("user_bias", (slice(None), 0))):
         method: Any = built(key, shared=False)
         method.click.tables[table][place] = click

@@ -267,8 +267,8 @@ def test_the_push_of_a_leaf_is_the_transpose_of_its_pull() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_propensity_that_underflows_takes_no_other_weight_with_it(dtype: torch.dtype) -> None:
-    """1 / 0 is the limit of ever smaller propensities: the pair has the whole weight of mean 1, not NaN."""
+def test_a_propensity_that_underflows_leaves_numbers(dtype: torch.dtype) -> None:
+    """1 / 0 is the limit of ever smaller propensities: that pair has the whole weight, the others none."""
     logits = torch.tensor([[-800.0, -2.0, -1.0, -3.0], [-2.0, -2.0, -1.0, -3.0]], dtype=dtype)
     weights = in_batch(1 / torch.sigmoid(logits), torch.tensor([10.0, 10.0], dtype=dtype))
     assert_close(weights[0], torch.tensor([4.0, 0.0, 0.0, 0.0], dtype=dtype), rtol=1e-6, atol=1e-12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,16 @@ def test_the_limits_measure_the_choice_of_a_point(frame: Frame, tmp_path: Path) 
     assert "232 ratings" in text and "is not known here" in text and "Item mean" not in text
 
 
+def test_the_limits_say_where_rows_read_side_features(frame: Frame, tmp_path: Path) -> None:
+    def said(of: Frame) -> str:
+        return limits(of, tmp_path, ())[-1]
+
+    assert "side features" not in said(frame)
+    other = replace(frame.manifest.datasets[0], dataset="more", title="Coat, more", paper="coat")
+    manifest = replace(frame.manifest, datasets=[*frame.manifest.datasets, other])
+    assert "(reading side features, too, on Coat, more)" in said(replace(frame, manifest=manifest))
+
+
 def test_the_limits_count_winners_at_the_ends_of_their_lists(frame: Frame, tmp_path: Path) -> None:
     def sweep(row: str, best: float, name: str = "learning_rate") -> None:
         trainings = [
@@ -203,7 +214,7 @@ def test_the_limits_count_winners_at_the_ends_of_their_lists(frame: Frame, tmp_p
     assert "coat (2 rows): learning rate 1 the largest and 1 the smallest." in said()
     # A row's own parameters are named, where a list has more than two values.
     sweep("ips", 0.05, "clip")
-    assert f"of their own, {frame.title('ips')}'s `clip` (largest)" in said()
+    assert f"of their own, {frame.title('ips')}'s `clip` (0.05, the largest)" in said()
     sweep("ips", 0.01, "clip")
     assert "of their own" not in said()
 

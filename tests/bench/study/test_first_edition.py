@@ -6,6 +6,7 @@ import csv
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import methods
@@ -86,3 +87,33 @@ def test_a_studys_row_is_of_the_first_edition_by_its_commit(method: str, commit:
         command="",
     )
     assert earlier_row(variant) is earlier
+
+
+def test_what_was_expected_is_read_from_table_and_sweeps() -> None:
+    frame = published_findings(RESULTS).frame
+    text = first_edition(frame, RESULTS)
+    now = numbers(RESULTS / "published" / "table1.csv")
+    for method, title in (("cause", "CausE"), ("kdcrec", "KDCRec")):
+        mine = [now["table", "yahoo_r3", method, metric] for metric in ("auc", "ndcg", "recall")]
+        inside = sum(row["within"] == "True" for row in mine)
+        line = next(line for line in text.splitlines() if line.startswith(f"- {title} near"))
+        assert f"{inside} of 3 are within ±0.01" in line and f"AUC {float(mine[0]['delta']):+.3f}" in line
+    # KDCRec's weight by the best point's mean over the seeds that all points have.
+    sweep = pd.read_csv(RESULTS / "sweep" / "table" / "yahoo_r3" / "kdcrec.csv")
+    own = list(sweep.columns[1 : list(sweep.columns).index("seed")])
+    n = sweep.groupby(own).seed.nunique().min()
+    best = sweep[sweep.seed < n].groupby(own).held_out_auc.mean().groupby("alpha").max()
+    said = ", ".join(f"{auc:.3f} ({alpha:g})" for alpha, auc in best.items())
+    assert f"{said}, over {n} seeds." in text
+    # What the winners' own validation promises.
+    winners = {
+        method: pd.read_csv(RESULTS / "sweep" / "table" / "coat" / f"{method}.csv")
+        for method in ("mf", "ltd")
+    }
+    promised = {}
+    for method, sweep in winners.items():
+        own = list(sweep.columns[1 : list(sweep.columns).index("seed")])
+        by_point = sweep.groupby(own).held_out_auc.agg(["count", "mean", "size"])
+        finals = by_point[by_point["size"] == by_point["size"].max()]
+        promised[method] = finals[finals["count"] == finals["size"]]["mean"].max()
+    assert f"LTD {promised['ltd'] - promised['mf']:+.3f}" in text

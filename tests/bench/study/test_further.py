@@ -51,8 +51,17 @@ def test_it_says_what_known_truth_says(tmp_path: Path) -> None:
     ]
     file.write_text("\n".join(lines) + "\n")
     text = further_methods(frame, file)
-    assert "in AUC Newer is better than MF, Newer and Newest are better than the best row" in text
-    assert "in Ideal loss Newest is better than MF, none is better than the best row" in text
+    best = "the paper's row with the best mean there"
+    auc, ideal_loss = text.rpartition("in AUC ")[2].split("; in ideal loss ")
+    naive = "1 of 2 better (Newer) and 0 worse than MF"
+    assert auc == f"{naive}, 2 of 2 better (Newer and Newest) and 0 worse than {best}"
+    assert ideal_loss == f"1 of 2 better (Newest) and 1 worse than MF, 0 of 2 better and 1 worse than {best}."
+    file.write_text("\n".join(lines[:2]) + "\n")
+    assert "Where every label is known" not in further_methods(frame, file)
+    file.write_text("\n".join(lines).replace(",auc,", ",acu,") + "\n")
+    with pytest.raises(BenchError, match=r"known_truth\.csv is not as it was written"):
+        further_methods(frame, file)
+    file.write_text("\n".join(lines) + "\n")
     file.write_text(file.read_text().replace("0.2", "some", 1))
     with pytest.raises(BenchError, match=r"known_truth\.csv is not as it was written"):
         further_methods(frame, file)

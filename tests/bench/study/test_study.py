@@ -248,6 +248,7 @@ def test_a_study_that_is_not_there_names_the_nearest(capsys: pytest.CaptureFixtu
         (PAIRS.replace("public: [method.loss", "publik: [method.loss"), "overrides for 'publik'"),
         (TINY.replace("title: Wrong,", "title: Wrong, like: later,"), "is not a study"),
         (TINY.replace("title: MF,", "title: MF, point_of: jl,"), "is not a study"),  # a later one
+        (TINY.replace("title: ULTD,", "title: ULTD, point_of: mf,"), "'jl' at the point of 'mf', from which"),
         (TINY.replace("title: ULTD,", "title: ULTD, control: {method: mf},"), "is not a study"),
         (
             TINY.replace("title: ULTD,", "title: ULTD, control: {method: mf, variant: none},"),
