@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -63,6 +63,11 @@ class Scored:
 @dataclass(kw_only=True)
 class EntireSpaceConfig(MethodConfig):
     """Fields of all rows on the entire space."""
+
+    # Towers of one table have its decay.
+    inert: ClassVar[dict[tuple[str, Any], tuple[str, ...]]] = {
+        ("shared", True): ("propensity_weight_decay", "imputation_weight_decay")
+    }
 
     everywhere_ratio: int = field(default=1, metadata=at_least(1))
     shared: bool = True  # one embedding table for all towers

@@ -64,7 +64,6 @@ ULTD = {
 }
 CVIB = {"contrast_weight": {0.0001, 0.001, 0.01, 0.1, 0.5, 1, 2}, "confidence_weight": {0.001, 0.01, 0.1, 1}}
 ESCM2_IPS = {"cvr_weight": {0.1, 0.5}, "propensity_weight_decay": {1e-4, 1e-5}}
-ESCM2_DR = {"propensity_weight_decay": {1e-3, 1e-2}, "imputation_weight_decay": {1e-3, 1e-5}}
 MULTI_DR = {"propensity_weight_decay": {1e-4, 1e-5}, "imputation_weight_decay": {1e-4, 1e-2}}
 ESMM = {"ctr_weight": {1, 2}, "propensity_weight_decay": {1e-3, 1e-6}}
 # Of a sum over n pairs beside the square of one: 100 · 384 and 1000 · 40,960, rounded up.
@@ -83,7 +82,6 @@ PUBLISHED = {
     **{"cvib": CVIB, "ips_v2": IPS_V2, "dr_v2": DR_V2, "dr_mse": {"bias_share": {0.25, 0.5}}},
     **{
         "escm2_ips": ESCM2_IPS,
-        "escm2_dr": ESCM2_DR,
         "multi_dr": MULTI_DR,
         "esmm": ESMM,
         "stable_dr": STABLE_DR,

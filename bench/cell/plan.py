@@ -15,7 +15,7 @@ import math
 import operator
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.config import StageConfig
@@ -26,6 +26,8 @@ _MOST_POINTS = 1_000_000  # of a stage's product, which is gone through even whe
 
 Values = tuple[Any, ...]  # one value for each of a plan's fields: a point
 Lists = Mapping[str, list[Any]]  # field → values
+# (field, value) → the fields that nothing reads where it has that value.
+Inert = Mapping[tuple[str, Any], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class Plan:
-    """The stages of a cell. fields: those swept in any stage. start: the configured point."""
+    """The stages of a cell.
+
+    fields: those swept in any stage. start: the configured point. inert: of the method, see `Inert`.
+    """
 
     fields: tuple[str, ...]
     start: Values
     stages: tuple[Stage, ...]
+    inert: Inert = field(default_factory=dict)
 
     def points(self, stage: Stage, best_first: Sequence[Values]) -> list[Values]:
         """The points of a stage, given all points tried before it from best to worst.
@@ -67,13 +73,23 @@ class Plan:
         for number, centre in enumerate(itertools.chain(around, rest if stage.points else [])):
             if stage.points and len(found) == stage.points:
                 break
-            new = [point for point in self._around(stage, centre) if point not in seen]
+            alike = dict.fromkeys(map(self._read, self._around(stage, centre)))
+            new = [point for point in alike if point not in seen]
             if stage.points:
                 room = min(quota * (number + 1), stage.points) if number < len(around) else stage.points
                 new = _drawn(draw, new, centre if stage.near else None, max(room - len(found), 0))
             found += new
             seen.update(new)
         return found
+
+    def _read(self, point: Values) -> Values:
+        """A point with what nothing reads as it is configured: points that differ in that alone are one."""
+        values = dict(zip(self.fields, point, strict=True))
+        start = dict(zip(self.fields, self.start, strict=True))
+        for (name, value), unread in self.inert.items():
+            if values.get(name) == value:
+                values |= {each: start[each] for each in unread if each in values}
+        return tuple(values.values())
 
     def _around(self, stage: Stage, centre: Values) -> Iterator[Values]:
         choices = []
@@ -110,6 +126,7 @@ def plan(
     configured: Mapping[str, Any],
     seeds: int,
     default_seeds: int,
+    inert: Inert | None = None,
 ) -> Plan:
     """Resolves the stages of a configuration for one method.
 
@@ -119,6 +136,7 @@ def plan(
             swept with the method's own, or in the first stage where no stage names those.
         configured: the point to start from, of all fields.
         seeds: of the final runs: no stage has more. default_seeds: of a stage that does not say.
+        inert: of the method.
 
     Raises:
         BenchError: a stage names no list that there is, goes around nothing, or has a negative number.
@@ -166,7 +184,7 @@ def plan(
     fields = tuple(dict.fromkeys(name for stage in resolved for name in stage.lists))
     if not fields:
         return Plan((), (), ())
-    return Plan(fields, tuple(configured[name] for name in fields), tuple(resolved))
+    return Plan(fields, tuple(configured[name] for name in fields), tuple(resolved), inert or {})
 
 
 def _merged(

@@ -177,8 +177,9 @@ def plan_of(config: Config, trained: bool, base: dict[str, object]) -> Plan:
                 )
             if len(set(map(repr, values))) != len(values):
                 raise BenchError(f"{where}.{field} names a value twice.")
+    inert = getattr(methods.get(method.name).Config, "inert", {})
     return sweep.plan(
-        config.sweep.stages, lists, config.grid, base, config.seeds, config.dataset.selection_seeds
+        config.sweep.stages, lists, config.grid, base, config.seeds, config.dataset.selection_seeds, inert
     )
 
 

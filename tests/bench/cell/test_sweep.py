@@ -125,6 +125,24 @@ def test_neighbours_that_differ_least_come_first() -> None:
     assert sorted(changes) == [1, 1, 1, 1, 2]
 
 
+def test_points_that_differ_in_what_nothing_reads_are_one() -> None:
+    stages = [StageConfig(name="one", lists=["first"])]
+    lists = {"first": {"a": [1, 2], "b": [0, 1, 2], "c": ["x", "y"]}, "second": {}}
+    found = sweep.plan(stages, lists, {}, {"a": 1, "b": 1, "c": "x"}, 10, 3, {("c", "x"): ("b", "unknown")})
+    assert sorted(found.points(found.stages[0], [])) == sorted(
+        [(a, 1, "x") for a in (1, 2)] + [(a, b, "y") for a in (1, 2) for b in (0, 1, 2)]
+    )
+    # In a row: one table has one decay, separate towers have three.
+    cell = prepared("method=multi_dr", "sweep=select")
+    own = next(stage for stage in cell.plan.stages if stage.name == "own")
+    tried = cell.plan.points(replace(own, points=0, around=0), [])
+    place = {name: number for number, name in enumerate(cell.plan.fields)}
+    decays = [place["propensity_weight_decay"], place["imputation_weight_decay"]]
+    shared = {tuple(each[at] for at in decays) for each in tried if each[place["shared"]]}
+    separate = {tuple(each[at] for at in decays) for each in tried if not each[place["shared"]]}
+    assert shared == {(1e-4, 1e-5)} and len(separate) == 9
+
+
 def test_a_row_without_own_parameters_takes_the_lists_that_stand_instead() -> None:
     stages = [
         StageConfig(name="one", lists=["first"]),
