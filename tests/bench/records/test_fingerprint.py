@@ -342,7 +342,7 @@ def _mutations(node: ast.AST) -> Iterator[tuple[str, object]]:
         if isinstance(value, bool):
             yield "value", not value
         elif isinstance(value, int | float):
-            yield "value", value + 1
+            yield "value", value + 1 if value + 1 != value else 2 * value  # 1 is nothing beside 1e30
             yield "value", str(value)
         elif isinstance(value, str):
             yield "value", value + "x"
