@@ -14,7 +14,7 @@ from bench.errors import BenchError
 from bench.files import CHECKOUT
 from bench.study.files import Chosen
 from bench.study.first_edition import CHANGES, FOLDER, earlier_row, first_edition, read_first_edition
-from bench.study.report import published_findings
+from tests.bench.study.published import published_frame
 
 RESULTS = CHECKOUT / "results"
 
@@ -34,7 +34,7 @@ def test_what_came_in_and_went_out_is_counted_from_both_tables() -> None:
     places = [place for place in now if place in first and place[1] in ("coat", "yahoo_r3")]
     inside = [[place for place in places if table[place]["within"] == "True"] for table in (first, now)]
     came, went = set(inside[1]) - set(inside[0]), set(inside[0]) - set(inside[1])
-    text = first_edition(published_findings(RESULTS).frame, RESULTS)
+    text = first_edition(published_frame(), RESULTS)
     assert (
         f"Of {len(places)} printed numbers, {len(inside[0])} came out within ±0.01 there and "
         f"{len(inside[1])} do here: {len(came)} came in, {len(went)} went out."
@@ -48,7 +48,7 @@ def test_what_came_in_and_went_out_is_counted_from_both_tables() -> None:
 
 
 def test_without_the_first_editions_table_there_is_no_section(tmp_path: Path) -> None:
-    assert first_edition(published_findings(RESULTS).frame, tmp_path) == ""
+    assert first_edition(published_frame(), tmp_path) == ""
 
 
 def test_a_damaged_table_is_one_sentence(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_studys_row_is_of_the_first_edition_by_its_commit(method: str, commit:
 
 
 def test_what_was_expected_is_read_from_table_and_sweeps() -> None:
-    frame = published_findings(RESULTS).frame
+    frame = published_frame()
     text = first_edition(frame, RESULTS)
     now = numbers(RESULTS / "published" / "table1.csv")
     for method, title in (("cause", "CausE"), ("kdcrec", "KDCRec")):

@@ -11,14 +11,14 @@ import pytest
 from bench.files import CHECKOUT
 from bench.report.traces import Rates, Traces
 from bench.study import unlearning as module
-from bench.study.report import published_findings
 from bench.study.unlearning import unlearning
+from tests.bench.study.published import published_frame
 
 PUBLISHED = CHECKOUT / "results" / "published"
 
 
 def test_quantiles_and_correlations_are_those_of_the_published_rates() -> None:
-    frame = published_findings(CHECKOUT / "results").frame
+    frame = published_frame()
     section = unlearning(frame, PUBLISHED)
     lines = [line for line in section.splitlines() if line.startswith("| ULTD")]
     assert len(lines) % 2 == 0 and len(lines) >= 2 * 4  # rows, data sets
@@ -46,12 +46,12 @@ def test_quantiles_and_correlations_are_those_of_the_published_rates() -> None:
 
 
 def test_without_rates_there_is_no_section(tmp_path: Path) -> None:
-    assert unlearning(published_findings(CHECKOUT / "results").frame, tmp_path) == ""
+    assert unlearning(published_frame(), tmp_path) == ""
 
 
 def test_a_rate_of_0_is_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Users without a rating in A, where they are not unlearned at all."""
-    frame = published_findings(CHECKOUT / "results").frame
+    frame = published_frame()
     cell = next(line.cell.digest for line in frame.lines if line.row.method == "ultd_jl")
     rates = Rates(users=3, quantiles=(0.0, 0.0, 0.25), scatters={})
     monkeypatch.setattr(module, "read_traces", lambda folder: {cell: Traces((), rates)})
