@@ -67,9 +67,21 @@ ESCM2_IPS = {"cvr_weight": {0.1, 0.5}, "propensity_weight_decay": {1e-4, 1e-5}}
 MULTI_DR = {"propensity_weight_decay": {1e-4, 1e-5}, "imputation_weight_decay": {1e-4, 1e-2}}
 ESMM = {"ctr_weight": {1, 2}, "propensity_weight_decay": {1e-3, 1e-6}}
 # Of a sum over n pairs beside the square of one: 100 · 384 and 1000 · 40,960, rounded up.
-STABLE_DR = {"balance_weight": {40_000, 40_000_000}, "imputation_weight_decay": {5e-5, 5e-6}}
-IPS_V2 = {"ctcvr_weight": {1}, "cvr_weight": {1, 5, 10}, "balance_weight": {0.01, 0.05, 0.5}}
-DR_V2 = {"ctcvr_weight": {1}, "cvr_weight": {1, 2, 10}, "balance_weight": {0.05, 0.1, 1}}
+STABLE_DR = {"balance_weight": {40_000, 40_000_000}, "imputation_weight_decay": {5e-5, 5e-6, 1e-5}}
+IPS_V2 = {
+    "ctcvr_weight": {1},
+    "cvr_weight": {1, 5, 10},
+    "balance_weight": {0.01, 0.05, 0.5},
+    "propensity_weight_decay": {5e-4, 1e-3, 0.1},
+}
+DR_V2 = {
+    "ctcvr_weight": {1},
+    "cvr_weight": {1, 2, 10},
+    "balance_weight": {0.05, 0.1, 1},
+    "propensity_weight_decay": {1e-4, 1, 5},
+    "imputation_weight_decay": {0, 1e-6},
+}
+DR_BIAS = {"imputation_weight_decay": {1e-3, 1e-4}}
 BAL = {
     "balance_weight": {1},
     "balance_learning_rate": {0.001, 0.005},
@@ -79,7 +91,16 @@ INVPREF = {"environments": {2, 4, 5, 6}, "interval": {5, 20, 30}, "variant_weigh
 PUBLISHED = {
     **{"bal_ips": BAL, "bal_dr": BAL, "invpref": INVPREF},
     **{"res_ips": RES, "res_dr": RES, "ultd_jl": ULTD, "ultd_tp": ULTD},
-    **{"cvib": CVIB, "ips_v2": IPS_V2, "dr_v2": DR_V2, "dr_mse": {"bias_share": {0.25, 0.5}}},
+    **{
+        "cvib": CVIB,
+        "ips_v2": IPS_V2,
+        "dr_v2": DR_V2,
+        "dr_bias": DR_BIAS,
+        "dr_mse": {"bias_share": {0.25, 0.5}, **DR_BIAS},
+    },
+    "mrdr": {"imputation_weight_decay": {1e-3}},
+    "tdr": {"imputation_weight_decay": {1e-4, 1e-5}},
+    "tdr_jl": {"imputation_weight_decay": {1e-4, 1e-5, 5e-5}},
     **{
         "escm2_ips": ESCM2_IPS,
         "multi_dr": MULTI_DR,
