@@ -21,6 +21,7 @@ Differences from the paper:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -28,6 +29,7 @@ from torch import Tensor
 
 from bench.engine.bilevel import virtual_step
 from bench.engine.part import Part, minimise
+from bench.engine.phase import Phase
 from bench.engine.sampling import Batch, Draw
 from methods import register
 from methods.base import Method, MethodConfig, above, at_least, total
@@ -74,14 +76,28 @@ class AutoDebias(Method):
             decoupled=True,
         )
 
+    def phases(self) -> list[Phase]:
+        """One phase, in whose first `freeze_steps` steps the weights stay as they are."""
+        return [Phase(name="training", step=self.step, score=self.score, at=self.step_of)]
+
+    def step_of(self, number: int) -> Callable[[Draw], None]:
+        """The step of a number, from 0."""
+        return self.step_labels if number < self.config.freeze_steps else self.step
+
     def step(self, draw: Draw) -> None:
-        """A step of the outer parts through a virtual one of the prediction model, then its true step."""
+        """A step of all outer parts and of the prediction model."""
+        self.step_of_outer(draw, (self.imputed_label, self.observed_weight, self.everywhere_weight))
+
+    def step_labels(self, draw: Draw) -> None:
+        """A step of the imputed labels and of the prediction model."""
+        self.step_of_outer(draw, (self.imputed_label,))
+
+    def step_of_outer(self, draw: Draw, outer: tuple[Part, ...]) -> None:
+        """A step of outer parts through a virtual one of the prediction model, then its true step."""
         observed, everywhere, unbiased = draw.observed(), draw.everywhere(), draw.unbiased()
         logits, logits_everywhere = self.prediction(observed), self.prediction(everywhere)
-        frozen = self.imputed_label.adam.steps < self.config.freeze_steps
-        weights = () if frozen else (self.observed_weight, self.everywhere_weight)
         virtual_step(
-            (self.imputed_label, *weights),
+            outer,
             self.prediction,
             observed.labels.shape[-1] * total(self.losses(observed, everywhere, logits, logits_everywhere)),
             self.config.inner_rate,

@@ -59,28 +59,6 @@ def products(model: Part, pairs: Pairs) -> Tensor:
 
 
 @dataclass
-class EveryEpochs:
-    """Tells a step whether it is the last one of every so many epochs. done: steps so far."""
-
-    steps: int
-    done: int = 0
-
-    @classmethod
-    def of(cls, data: TrainingData, batch_size: int, epochs: int) -> EveryEpochs:
-        """For a method's steps on batches of O, of which the incomplete last one of an epoch is left out."""
-        return cls(epochs * (len(data.users) // min(batch_size, len(data.users))))
-
-    def due(self) -> bool:
-        """To be asked once in each step."""
-        self.done += 1
-        return self.done % self.steps == 0
-
-    def take(self, members: Tensor) -> EveryEpochs:
-        """The members of the index (G',): as many steps."""
-        return replace(self)
-
-
-@dataclass
 class Environments:
     """The environment of each observed rating.
 

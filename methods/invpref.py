@@ -40,10 +40,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.engine.part import Part, minimise
+from bench.engine.phase import Every, Phase
 from bench.engine.sampling import Batch, Draw, Pairs
 from methods import register
 from methods.base import Method, MethodConfig, at_least, require, total
-from methods.environments import Environments, EveryEpochs, Vectors, products, reversed_gradient
+from methods.environments import Environments, Vectors, products, reversed_gradient
 from methods.parts import Factorisation, normal
 
 if TYPE_CHECKING:
@@ -110,14 +111,19 @@ class InvPref(Method):
         self.variant = self.part(Vectors, "variant", weight_decay=config.variant_weight_decay)
         self.model = self.part(EnvironmentModel, "environments", number=config.environments)
         self.environments = Environments.random(self.data, self.seeds, config.environments)
-        self.clock = EveryEpochs.of(self.data, config.batch_size, config.interval)
+
+    def phases(self) -> list[Phase]:
+        """One phase, in which the ratings change environments every `interval` epochs."""
+        anew = Every(self.config.interval, self.reassign)
+        return [Phase(name="training", step=self.step, score=self.score, every=(anew,))]
 
     def step(self, draw: Draw) -> None:
-        """One step of all parts on the whole loss; now and then the ratings change environments after it."""
+        """One step of all parts on the whole loss."""
         minimise((self.prediction, self.variant, self.model), total(self.losses(draw.observed())))
-        if self.clock.due():
-            with torch.no_grad():
-                self.environments.reassign(self.errors)
+
+    def reassign(self) -> None:
+        """Puts each rating into the environment that explains it best."""
+        self.environments.reassign(self.errors)
 
     def losses(self, observed: Batch) -> Mapping[str, Tensor]:
         """The loss's terms by name, (G,) each."""

@@ -141,7 +141,7 @@ class ResIPS(PropensityMethod):
 
     def consistency(self, estimate: Tensor, on_unbiased: Tensor) -> Tensor:
         """L_con (G,), up to a constant: its gradient is 2 · sg(running gap) · ∂estimate."""
-        self.gap = running(self.gap, estimate - on_unbiased)
+        follow(self.gap, estimate - on_unbiased)
         return 2 * self.gap * estimate
 
     def diagnostics(self) -> dict[str, Tensor]:
@@ -155,6 +155,6 @@ def residual(network: MLP, model: Part, pairs: Pairs) -> Tensor:
     return network.on_rows(model, pairs).squeeze(-1)
 
 
-def running(mean: Tensor, value: Tensor) -> Tensor:
-    """The next running mean, (G,); no gradient flows through it."""
-    return MOMENTUM * mean + (1 - MOMENTUM) * value.detach()
+def follow(mean: Tensor, value: Tensor) -> None:
+    """Moves a running mean, (G,), on by a value, in its place; no gradient flows through it."""
+    mean.copy_(MOMENTUM * mean + (1 - MOMENTUM) * value.detach())

@@ -39,7 +39,7 @@ from methods import register
 from methods.base import above, at_least, total
 from methods.learned_propensity import PropensityConfig, PropensityMethod, self_normalised
 from methods.parts import Factorisation
-from methods.res_ips import running
+from methods.res_ips import follow
 from methods.weights import observed_sample, weight_diagnostics
 
 
@@ -102,7 +102,7 @@ class StableDR(PropensityMethod):
         mean = self.imputed_error(self.prediction.fixed(everywhere), everywhere).mean(-1, keepdim=True)
         apart = self.imputed_error(logits, observed) - mean
         imbalance = self.imbalance(self.inverse(self.propensity(observed)), apart)
-        self.gap = running(self.gap, imbalance)
+        follow(self.gap, imbalance)
         return {
             "nominal": self.propensity_loss(self.propensity(everywhere), everywhere),
             "balance": self.config.balance_weight * 2 * self.gap * imbalance,

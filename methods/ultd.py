@@ -105,7 +105,7 @@ class ULTD(Method):
 
     def losses(self, draw: Draw) -> dict[str, Tensor]:
         """The terms of the loss of f and ψ by name, (G,) each."""
-        observed, unbiased = draw.observed(), self.unbiased_batch(draw)
+        observed, unbiased = draw.observed(), draw.unbiased(at_most=4 * self.config.batch_size)
         logits, logits_unbiased = self.prediction(observed), self.prediction(unbiased)
         error_unbiased = self.pointwise(logits_unbiased, unbiased.labels)
         rate = self.rate(observed.users, *self.unbiased_loss(unbiased, error_unbiased))
@@ -132,16 +132,6 @@ class ULTD(Method):
         counts = ones.new_zeros(len(ones), self.data.n_users).scatter_add(1, observed.users, ones)
         weight = 1 / counts.gather(1, observed.users)
         return (weight * per_pair).sum(-1) / weight.sum(-1)
-
-    def unbiased_batch(self, draw: Draw) -> Batch:
-        """All of A, or where that is more than four batches, a stretch of it that moves on with each step."""
-        whole = draw.unbiased()
-        n, size = whole.labels.shape[-1], 4 * self.config.batch_size
-        if n <= size:
-            return whole
-        columns = torch.arange(size, device=self.device) + self.prediction.adam.steps * size
-        columns = columns % n
-        return Batch(*(each[:, columns] for each in (whole.users, whole.items, whole.labels, whole.observed)))
 
     def unbiased_loss(self, unbiased: Batch, error: Tensor) -> tuple[Tensor, Tensor]:
         """L_A(u) and whether u has a rating in the batch of A, (G, U) each."""

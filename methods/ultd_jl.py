@@ -25,8 +25,10 @@ Differences from the paper:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from bench.engine.phase import Phase
 from bench.engine.sampling import Draw
 from methods import register
 from methods.base import at_least
@@ -46,9 +48,16 @@ class JointULTD(ULTD):
         f_steps: int = field(default=1, metadata=at_least(1))
         g_steps: int = field(default=1, metadata=at_least(0))  # after every f_steps of the others
 
+    def phases(self) -> list[Phase]:
+        """One phase, in which every `f_steps`-th step trains g, too."""
+        return [Phase(name="training", step=self.step, score=self.score, at=self.step_of)]
+
+    def step_of(self, number: int) -> Callable[[Draw], None]:
+        """The step of a number, from 0."""
+        return self.step_prediction if (number + 1) % self.config.f_steps else self.step
+
     def step(self, draw: Draw) -> None:
-        """A step of f and ψ, and after every `f_steps` of them the steps of g."""
+        """A step of f and ψ, and the steps of g."""
         self.step_prediction(draw)
-        if self.prediction.adam.steps % self.config.f_steps == 0:
-            for _ in range(self.config.g_steps):
-                self.step_pseudo_label(draw)
+        for _ in range(self.config.g_steps):
+            self.step_pseudo_label(draw)

@@ -216,10 +216,10 @@ def _measure(cell: Cell, trainer: Trainer, stack: Sequence[Member]) -> tuple[flo
 
 def _timed_steps(method: Method, phase: Phase, draws: Sequence[Draw]) -> float:
     for draw in (draws[0], draws[-1]):  # compiles, and makes what is made once
-        phase.step(draw)
+        phase.step_at(draw.number)(draw)
     begun, done = time.process_time(), 0
     while done < 2 or (done < _STEPS and time.process_time() - begun < _SECONDS):
-        phase.step(draws[done % len(draws)])
+        phase.step_at(done)(draws[done % len(draws)])
         done += 1
     seconds = time.process_time() - begun
     for part in method.parts.values():

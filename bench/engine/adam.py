@@ -41,6 +41,9 @@ class Adam:
             would drown them.
         anchor: tables that a decoupled decay draws towards, instead of towards 0.
         by_rows: moves touched rows only (see `touch`).
+
+    Attributes:
+        steps: done so far; a tensor () where the device counts them.
     """
 
     def __init__(
@@ -62,7 +65,9 @@ class Adam:
         self.second: dict[str, Tensor] = {}
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
-        self.steps = 0
+        # On the device, where a step that is captured and replayed without Python goes on counting.
+        self.steps: Tensor | int = torch.zeros((), dtype=torch.float64, device=learning_rate.device)
+        self._betas = torch.tensor([BETA1, BETA2], dtype=torch.float64).to(learning_rate.device)
         self._describe()
 
     def _describe(self) -> None:
@@ -119,9 +124,13 @@ class Adam:
         for gradient in self.gradients.values():
             gradient.zero_()
 
+    def _corrections(self) -> tuple[Tensor, Tensor]:
+        """Of the first moments, and the square root of that of the second, () each."""
+        first, second = (1 - self._betas**self.steps).unbind()
+        return first, second.sqrt()
+
     def _step_by_rows(self) -> None:
-        correction1 = 1 - BETA1**self.steps
-        correction2 = (1 - BETA2**self.steps) ** 0.5
+        correction1, correction2 = self._corrections()
         # By the tensors of indices: a user's embedding and bias are touched together, as an item's are.
         known: dict[tuple[int, ...], tuple[Tensor, Tensor, Tensor]] = {}
         for name, touched in self._touched.items():
@@ -172,8 +181,7 @@ class Adam:
         return rows, self.learning_rate[member].unsqueeze(-1), self.weight_decay[member].unsqueeze(-1)
 
     def _step_stacked(self) -> None:
-        correction1 = 1 - BETA1**self.steps
-        correction2 = (1 - BETA2**self.steps) ** 0.5
+        correction1, correction2 = self._corrections()
         for name, table in self.tables.items():
             shape = (-1,) + (1,) * (table.ndim - 1)
             gradient = self.gradients[name].addcmul_(table, self._coupled.view(shape))
@@ -210,6 +218,7 @@ class Adam:
             group: dict[str, Tensor] = getattr(self, name)
             setattr(twin, name, {key: table[members].contiguous() for key, table in group.items()})
         twin._touched = {}
+        twin.steps = self.steps + 0  # its own count
         twin.learning_rate = self.learning_rate[members]
         twin.weight_decay = self.weight_decay[members]
         twin._describe()

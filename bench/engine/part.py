@@ -71,7 +71,7 @@ class Part:
         self.adam: Adam = self.kernels.adam(own, learning_rate, weight_decay, decoupled, entries=self.entries)
         self.leaves: list[Leaf] = []
         self._loss = torch.zeros_like(learning_rate)
-        self._losses = 0
+        self._asked: Tensor | int = 0  # Adam's steps when `mean_loss` was last asked
 
     @property
     def tables(self) -> Tables:
@@ -125,15 +125,19 @@ class Part:
         return self.leaf(self.tables[table].clone(), pull, lambda tables: tables[table], {table: None})
 
     def note_loss(self, loss: Tensor) -> None:
-        """Adds a loss (G,) of this part to the running mean that `mean_loss` reads."""
+        """Adds a loss (G,) of this part's next step to the running mean that `mean_loss` reads."""
         self._loss.add_(loss)
-        self._losses += 1
 
     def mean_loss(self) -> Tensor:
         """(G,) mean loss of the steps since this was last asked; NaN where there was none."""
-        mean = self._loss / self._losses if self._losses else torch.full_like(self._loss, torch.nan)
-        self._loss, self._losses = torch.zeros_like(self._loss), 0
+        steps = torch.as_tensor(self.adam.steps - self._asked, device=self._loss.device)
+        mean = self._loss / steps.to(self._loss.dtype)
+        self._forget_losses()
         return mean
+
+    def _forget_losses(self) -> None:
+        self._loss.zero_()  # in its place, where a captured step goes on adding
+        self._asked = self.adam.steps + 0
 
     def restart(self, tables: Tables | None = None, by_rows: bool | None = None) -> None:
         """Starts Adam afresh, from other tables (G, ...) if they are given, and forgets all leaves.
@@ -152,6 +156,7 @@ class Part:
             self.entries,
         )
         self.leaves = []
+        self._forget_losses()
 
     def retune(self, learning_rate: Tensor, weight_decay: Tensor, anchored: bool = True) -> None:
         """Other rates (G,) from here on.
@@ -165,6 +170,7 @@ class Part:
         self.adam = self.kernels.adam(
             self.tables, learning_rate, weight_decay, decoupled, anchor, self.adam.by_rows, self.entries
         )
+        self._forget_losses()
 
     def moved(self, tables: Tables) -> Self:
         """This part with other parameters, for a look ahead; its Adam is not to be stepped."""

@@ -10,6 +10,14 @@ from torch import Tensor
 from bench.engine.sampling import Draw, Pairs
 
 
+@dataclass(frozen=True)
+class Every:
+    """Work between two steps: `run` is called, without gradients, after every so many epochs."""
+
+    epochs: int
+    run: Callable[[], None]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Phase:
     """One phase of a method's training; the engine runs a method's phases in their order.
@@ -20,7 +28,11 @@ class Phase:
     has kept it for the validation AUC of the same `score`: then this phase's result is one of its own.
 
     Attributes:
-        step: one training step on a draw; it calls `minimise`.
+        step: one training step on a draw; it calls `minimise`. Every call does the same operations on the
+            same memory, so that it can be captured once and replayed without Python: what depends on the
+            number of a step is left to `at`, `every` and the draw.
+        at: the step that is the n-th of the phase, from 0, where that is not always `step`.
+        every: what is done between two steps, now and then.
         score: (G, N) scores of pairs whose validation AUC is the criterion.
         criterion: another criterion, (G,), larger is better (minus a held-out loss, for instance).
         steps: run this many steps and keep the last parameters, whatever a criterion says.
@@ -35,3 +47,9 @@ class Phase:
     steps: int | None = None
     begin: Callable[[], None] | None = None
     stream: str = "training"
+    at: Callable[[int], Callable[[Draw], None]] | None = None
+    every: tuple[Every, ...] = ()
+
+    def step_at(self, number: int) -> Callable[[Draw], None]:
+        """The step that is the n-th of the phase, from 0."""
+        return self.step if self.at is None else self.at(number)

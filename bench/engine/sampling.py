@@ -121,18 +121,31 @@ class TrainingData:
 
 
 class Draw:
-    """The batches of one step. Asking twice for the same kind gives the same batch."""
+    """The batches of one step. Asking twice for the same kind gives the same batch.
+
+    number: the step's, from 0, in its phase.
+    """
 
     def __init__(self, epoch: Epoch, data: TrainingData, step: int) -> None:
         self._epoch, self._data, self._step = epoch, data, step
+        self.number = epoch.first + step
 
     def observed(self) -> Batch:
         """The step's batch of O, (G, B)."""
         return self._epoch.observed(self._data, self._step)
 
-    def unbiased(self) -> Batch:
-        """All of A, (G, |A|)."""
-        return self._data.unbiased
+    def unbiased(self, at_most: int | None = None) -> Batch:
+        """All of A, (G, |A|), or where that is more than `at_most` ratings, a stretch of so many of them.
+
+        The stretch moves on with each step of the phase and goes round A.
+        """
+        whole = self._data.unbiased
+        n = whole.labels.shape[-1]
+        if at_most is None or n <= at_most:
+            return whole
+        columns = torch.arange(at_most, device=whole.labels.device) + self.number * at_most
+        columns = columns % n
+        return Batch(*(each[:, columns] for each in (whole.users, whole.items, whole.labels, whole.observed)))
 
     def everywhere(self) -> Batch:
         """Pairs drawn uniformly from all of D, O included, with the observed flag; (G, ratio * B).
@@ -189,7 +202,9 @@ class Sampler:
                 cells = torch.empty(steps, wide, dtype=torch.int64).random_(0, n_cells, generator=source)
                 order = torch.from_numpy(np.argsort(_key(cells.numpy(), n_cells), axis=-1, kind="stable"))
                 everywhere[:, row] = cells.gather(-1, order)
-        return Epoch(users, items, labels, everywhere.to(users.device), self._table, self._kernels)
+        return Epoch(
+            users, items, labels, everywhere.to(users.device), self._table, self._kernels, number * steps
+        )
 
 
 def _key(numbers: NDArray[np.int64], bound: int) -> NDArray[np.uint16]:
@@ -204,6 +219,7 @@ class Epoch:
 
     users, items, labels: (steps, S, B) of O. everywhere: (steps, S, ratio * B) cells of D.
     table: (|D|,) int8, what is known of each cell. kernels: what batches are made with.
+    first: number of its first step in the phase.
     """
 
     users: Tensor
@@ -212,6 +228,7 @@ class Epoch:
     everywhere: Tensor
     table: Tensor
     kernels: Kernels
+    first: int = 0
     _observed: _Stretch | None = None
     _from_everywhere: _Stretch | None = None
 

@@ -257,10 +257,12 @@ class _Run:
             phase = self.phase
             epoch = sampler.epoch(self.stack.data, phase.stream, done // n)
             for step in range(n):
-                phase.step(epoch.draw(self.stack.data, step))
+                phase.step_at(done)(epoch.draw(self.stack.data, step))
                 done += 1
                 for part in self.stack.parts.values():
                     part.leaves = []  # of parts that the step read and did not train
+                if step + 1 == n:
+                    _between(phase, done // n)
                 if done == limit or step + 1 in stops:
                     self.evaluate(done)
                     if done == limit or not bool(self.running.any()):
@@ -400,6 +402,14 @@ class _Run:
                 best=self.best_at.cpu(),
             )
         )
+
+
+def _between(phase: Phase, epochs: int) -> None:
+    """What a phase does after so many epochs, before they are evaluated."""
+    with torch.no_grad():
+        for each in phase.every:
+            if epochs % each.epochs == 0:
+                each.run()
 
 
 def _spread(values: Tensor, members: Tensor, n: int) -> Tensor:

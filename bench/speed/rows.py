@@ -87,7 +87,7 @@ def stepping(method: Method) -> Turn:
     def turn(steps: int) -> float:
         start = time.thread_time()
         for _ in range(steps):
-            phase.step(epoch.draw(method.data, done[0] % sampler.steps_per_epoch))
+            phase.step_at(done[0])(epoch.draw(method.data, done[0] % sampler.steps_per_epoch))
             done[0] += 1
         return time.thread_time() - start
 

@@ -95,7 +95,7 @@ class Whole:
     def everywhere(self) -> Batch:
         return self._everywhere
 
-    def unbiased(self) -> Batch:
+    def unbiased(self, at_most: int | None = None) -> Batch:
         return self._unbiased
 
 

@@ -168,8 +168,9 @@ def test_the_outer_parts_of_autodebias_have_their_own_rates_and_a_decoupled_deca
 
 def test_autodebias_freezes_its_weights_and_not_its_labels() -> None:
     method = built("autodebias", spread=0.0, freeze_steps=2)
+    (phase,) = method.phases()
     for done in range(4):
-        method.step(Whole(method))
+        phase.step_at(done)(Whole(method))
         assert bool(method.imputed_label.tables["logit"].any())
         assert bool(method.observed_weight.tables["users"].any()) == (done >= 2)
 

@@ -13,7 +13,7 @@ from bench.config import EngineConfig
 from bench.engine.sampling import Batch
 from bench.engine.training import Validation, train
 from methods import environments
-from methods.environments import Environments, EveryEpochs, reversed_gradient
+from methods.environments import Environments, reversed_gradient
 from tests.methods.small import Whole, all_observed, built, data, gradients, plain_logits
 
 
@@ -24,13 +24,6 @@ def test_a_reversed_gradient_is_the_values_and_minus_the_slope() -> None:
     assert torch.equal(found, values)
     (slope,) = torch.autograd.grad(found.square().sum(), values)
     assert_close(slope, -2 * scale.view(2, 1, 1) * values.detach())
-
-
-def test_every_epochs_counts_whole_batches_of_o() -> None:
-    clock = EveryEpochs.of(data(), 4, 2)  # 14 ratings: 3 batches an epoch
-    assert [clock.due() for _ in range(13)] == [step % 6 == 5 for step in range(13)]
-    assert clock.take(torch.tensor([0])).due() is False
-    assert EveryEpochs.of(data(), 10_000, 1).due()
 
 
 def test_environments_follow_their_ratings_and_the_least_loss() -> None:
@@ -146,13 +139,14 @@ def test_one_environment_is_mf(weight_decay: float) -> None:
 
 
 def test_the_ratings_change_environments_when_the_interval_is_over() -> None:
-    method: Any = built("invpref", interval=2, batch_size=7)
+    method: Any = built("invpref", interval=2)
+    (phase,) = method.phases()
+    assert [each.epochs for each in phase.every] == [2]
     before = method.environments.of.clone()
-    draw = Whole(method)
-    for _ in range(3):
-        method.step(draw)
+    phase.step(Whole(method))
     assert torch.equal(method.environments.of, before)
-    method.step(draw)  # two batches an epoch
+    with torch.no_grad():
+        phase.every[0].run()
     batch = all_observed(method)
     assert not torch.equal(method.environments.of, before)
     assert torch.equal(method.environments(batch), method.errors(batch).argmin(-1))
@@ -165,9 +159,12 @@ def test_the_environments_stay_alive_under_a_decay_of_the_preferences() -> None:
     method: Any = built(
         "invpref", environments=2, interval=1, batch_size=7, learning_rate=0.05, weight_decay=1e-2
     )
-    draw = Whole(method)
-    for _ in range(300):
-        method.step(draw)
+    (phase,) = method.phases()
+    for _ in range(150):
+        for _ in range(2):  # batches an epoch
+            phase.step(Whole(method))
+        with torch.no_grad():
+            phase.every[0].run()
     found = method.diagnostics()
     assert not found["variant_size"].requires_grad
     assert bool((found["largest_environment"] <= 0.8).all()), found

@@ -147,6 +147,7 @@ class FlatAdam(Adam):
         self._direction: Collected | None = None
         self._moments: tuple[Flat, Flat] | None = None
         super().__init__(tables, learning_rate, weight_decay, decoupled, anchor, by_rows)
+        self.steps: int = 0
 
     def _describe(self) -> None:
         self._fused = False

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import methods
-from bench.engine.sampling import Sampler, TrainingData
+from tests.bench.engine.first_steps import CASES, built, phases
 
 # What makes a GPU wait: reading a number, results whose size depends on the data, new tensors from Python's
 # numbers (a copy from pageable memory).
@@ -46,70 +45,19 @@ def _by_mask(args: Sequence[Any]) -> bool:
     return any(isinstance(each, Tensor) and each.dtype in (torch.bool, torch.uint8) for each in indices)
 
 
-def data() -> TrainingData:
-    """Two seeds of a small space."""
-    generator = torch.Generator().manual_seed(0)
-    cells = torch.randperm(30 * 20, generator=generator)[:120]
-    a = torch.randint(30 * 20, (2, 40), generator=generator)
-    return TrainingData(
-        n_users=30,
-        n_items=20,
-        seeds=(0, 1),
-        seed_row=torch.tensor([0, 1, 1]),
-        users=cells // 20,
-        items=cells % 20,
-        labels=(torch.rand(120, generator=generator) < 0.5).float(),
-        unbiased_users=a // 20,
-        unbiased_items=a % 20,
-        unbiased_labels=(torch.rand(2, 40, generator=generator) < 0.5).float(),
-        propensity=torch.full((30, 20), 0.25),
-    )
-
-
 def watched(method: Any) -> Watch:
     """The second step of every phase under watch; the first one makes what stays."""
     watch = Watch()
-    for phase in method.phases():
-        if phase.begin is not None:
-            with torch.no_grad():
-                phase.begin()
-        for part in method.parts.values():
-            part.restart()
-        sampler = Sampler(
-            method.data, method.config.batch_size, method.config.everywhere_ratio, method.kernels
-        )
-        epoch = sampler.epoch(method.data, phase.stream, 0)
-        phase.step(epoch.draw(method.data, 0))
+    for phase, draws in phases(method):
+        phase.step(next(draws))
         with watch:
-            phase.step(epoch.draw(method.data, 1))
+            phase.step(next(draws))
     return watch
-
-
-VARIANTS: dict[str, list[dict[str, Any]]] = {
-    "escm2_dr": [{}, {"shared": False}],
-    "ultd_jl": [{}, {"rate": "network"}, {"user_mean": "batch", "users_without": "skip"}],
-    "ultd_tp": [{}, {"missing_weight": 0.01}, {"batch_size": 8}],
-    "autodebias": [{}, {"freeze_steps": 5}],
-    "dr_jl": [{}, {"loss": "mse"}, {"propensity": "logistic"}],
-    "dr": [{}, {"imputation": "constant"}],
-    "cause": [{}, {"mask": False}],
-}
-CASES = [
-    (key, settings)
-    for key in methods.names()
-    if methods.get(key).trained
-    for settings in VARIANTS.get(key, [{}])
-]
 
 
 @pytest.mark.parametrize(("key", "settings"), CASES, ids=lambda value: str(value))
 def test_no_step_waits_for_the_device(key: str, settings: dict[str, Any]) -> None:
-    kind = methods.get(key)
-    configs = [
-        kind.Config(**{"batch_size": 16, "embedding_size": 4, **settings}, learning_rate=rate)
-        for rate in (0.01, 0.02, 0.05)
-    ]
-    watch = watched(kind(configs, [0, 1, 1], data()))
+    watch = watched(built(key, settings))
     assert watch.seen > 20
     assert watch.found == []
 

@@ -116,3 +116,17 @@ def test_an_epoch_of_a_single_batch_is_all_ratings() -> None:
                 strict=True,
             )
         )
+
+
+def test_a_stretch_of_a_moves_on_with_each_step_of_the_phase_and_goes_round() -> None:
+    data = shuffled_data()
+    whole = data.unbiased
+    n = whole.labels.shape[-1]
+    assert n == 20
+    of_phase = draws(data, "torch") + draws(data, "torch", number=1)
+    assert [draw.number for draw in of_phase] == list(range(2 * (N_RATINGS // SIZE)))
+    for draw in of_phase:
+        assert draw.unbiased() is whole and draw.unbiased(at_most=n) is whole
+        found, columns = draw.unbiased(at_most=7), (draw.number * 7 + torch.arange(7)) % n
+        for name in ("users", "items", "labels", "observed"):
+            assert torch.equal(getattr(found, name), getattr(whole, name)[:, columns])

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
 import methods
 from bench.config import EngineConfig
 from bench.engine.members import Member, groups
 from bench.engine.memory import bytes_per_member
-from bench.engine.phase import Phase
+from bench.engine.phase import Every, Phase
 from bench.engine.sampling import Draw, Pairs, TrainingData
 from bench.engine.training import Outcome, Validation, train
 from bench.errors import BenchError
@@ -260,6 +261,48 @@ def test_a_start_that_an_earlier_phase_kept_is_not_chosen_again() -> None:
     assert int((curves[:, 0] > outcome.best).sum()) > 5  # the start was better, and is not the result
     assert torch.equal(curves[:, 1:].max(-1).values, outcome.best)
     assert torch.equal(curves[:, 1:].argmax(-1) + 1, last.best)
+
+
+def test_a_phase_has_other_steps_and_work_between_epochs() -> None:
+    told: list[object] = []
+
+    class Told(Noise):
+        def phases(self) -> list[Phase]:
+            return [
+                Phase(
+                    name="training",
+                    step=self.step,
+                    score=self.score,
+                    criterion=self.criterion,
+                    at=self.step_of,
+                    every=(Every(2, lambda: told.append("two")), Every(3, self.three)),
+                )
+            ]
+
+        def step_of(self, number: int) -> Callable[[Draw], None]:
+            told.append(number)
+            return self.other if number % 2 else self.step
+
+        def other(self, draw: Draw) -> None:
+            assert draw.number % 2
+            told.append("other")
+            super().step(draw)
+
+        def three(self) -> None:
+            assert not torch.is_grad_enabled()
+            told.append(("three", self.n_members))  # of the stack that is in training
+
+        def criterion(self) -> Tensor:
+            told.append("evaluation")
+            left = len([each for each in told if each == "evaluation"])  # the first goes on for longest
+            return torch.where(torch.arange(self.n_members) == 0, float(left), 0.0)
+
+    noise(8, Told)
+    n = told.index(("three", 8))
+    assert told[:n] == [
+        *("evaluation", 0, "evaluation", 1, "other", "two", "evaluation", 2),
+    ], told[:n]
+    assert ("three", 1) in told and not any(each == ("three", 8) for each in told[told.index(("three", 1)) :])
 
 
 def test_copies_change_no_member_and_are_told_of_by_nobody() -> None:
