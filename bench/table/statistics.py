@@ -291,9 +291,9 @@ def bootstrap_median(
         raise BenchError("The bootstrap needs at least one paired difference, all of them finite.")
     n = len(values)
     # Sorting small integers is several times as fast as finding the medians of as many floats.
-    order = np.argsort(values)
-    ranks = np.empty(n, np.int32)
-    ranks[order] = np.arange(n, dtype=np.int32)
+    order, small = np.argsort(values), np.int16 if n < 2**15 else np.int32
+    ranks = np.empty(n, small)
+    ranks[order] = np.arange(n, dtype=small)
     resampled = np.sort(ranks[_picks(seed, resamples, n)], axis=1)
     ordered = values[order]
     medians = (ordered[resampled[:, (n - 1) // 2]] + ordered[resampled[:, n // 2]]) / 2
