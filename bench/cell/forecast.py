@@ -210,7 +210,8 @@ def _measure(cell: Cell, trainer: Trainer, stack: Sequence[Member]) -> tuple[flo
             once += phase.steps * (step + draws / steps)
             continue
         evaluation = _timed_evaluation(method, phase, pairs, labels)
-        per_step += step + (draws + cell.dataset.evaluations_per_epoch * evaluation) / steps
+        between = _timed_between(phase)
+        per_step += step + (draws + between + cell.dataset.evaluations_per_epoch * evaluation) / steps
     return once, per_step
 
 
@@ -225,6 +226,17 @@ def _timed_steps(method: Method, phase: Phase, draws: Sequence[Draw]) -> float:
     for part in method.parts.values():
         part.leaves = []
     return seconds / done
+
+
+def _timed_between(phase: Phase) -> float:
+    """Of what is done between two epochs, for each epoch."""
+    seconds = 0.0
+    for each in phase.every:
+        begun = time.process_time()
+        with torch.no_grad():
+            each.run()
+        seconds += (time.process_time() - begun) / each.epochs
+    return seconds
 
 
 def _timed_evaluation(method: Method, phase: Phase, pairs: Pairs, labels: torch.Tensor) -> float:

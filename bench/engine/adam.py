@@ -192,8 +192,9 @@ class Adam:
             table.addcdiv_(first * rate, denominator, value=-1)
 
     def _step_fused(self) -> None:
+        before = float(self.steps) - 1  # the fused kernel counts for itself
         for member, (rate, decay) in enumerate(zip(self._rates, self._decays, strict=True)):
-            state = [torch.tensor(float(self.steps - 1)) for _ in self.tables]
+            state = [torch.tensor(before) for _ in self.tables]
             adam(
                 [table[member] for table in self.tables.values()],
                 [gradient[member] for gradient in self.gradients.values()],

@@ -12,7 +12,10 @@ from bench.engine.sampling import Draw, Pairs
 
 @dataclass(frozen=True)
 class Every:
-    """Work between two steps: `run` is called, without gradients, after every so many epochs."""
+    """Work between two steps: `run` is called after every so many epochs of the phase, without gradients.
+
+    It comes before the evaluation at the epoch's end. What steps read is changed in its place.
+    """
 
     epochs: int
     run: Callable[[], None]
@@ -31,7 +34,8 @@ class Phase:
         step: one training step on a draw; it calls `minimise`. Every call does the same operations on the
             same memory, so that it can be captured once and replayed without Python: what depends on the
             number of a step is left to `at`, `every` and the draw.
-        at: the step that is the n-th of the phase, from 0, where that is not always `step`.
+        at: the step that is the n-th of the phase, from 0, where that is not always `step`. Steps of one kind
+            are equal, as bound methods are.
         every: what is done between two steps, now and then.
         score: (G, N) scores of pairs whose validation AUC is the criterion.
         criterion: another criterion, (G,), larger is better (minus a held-out loss, for instance).

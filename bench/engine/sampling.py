@@ -135,7 +135,7 @@ class Draw:
         return self._epoch.observed(self._data, self._step)
 
     def unbiased(self, at_most: int | None = None) -> Batch:
-        """All of A, (G, |A|), or where that is more than `at_most` ratings, a stretch of so many of them.
+        """All of A, (G, |A|), or where that is more than `at_most` ratings, a stretch of them, (G, at_most).
 
         The stretch moves on with each step of the phase and goes round A.
         """

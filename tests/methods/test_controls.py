@@ -40,7 +40,7 @@ def test_true_propensities_lower_the_ideal_loss() -> None:
         for key in ("mf", "ips_oracle")
     }
     p, _ = wilcoxon(losses["ips_oracle"], losses["mf"])
-    assert p < 0.001
+    assert p < 0.01
     assert np.median(losses["mf"] - losses["ips_oracle"]) > 0.01
 
 

@@ -156,9 +156,7 @@ def test_the_ratings_change_environments_when_the_interval_is_over() -> None:
 
 def test_the_environments_stay_alive_under_a_decay_of_the_preferences() -> None:
     """With the c_k decayed as well, and ties sent to the first, all were in one after this training."""
-    method: Any = built(
-        "invpref", environments=2, interval=1, batch_size=7, learning_rate=0.05, weight_decay=1e-2
-    )
+    method: Any = built("invpref", environments=2, interval=1, learning_rate=0.05, weight_decay=1e-2)
     (phase,) = method.phases()
     for _ in range(150):
         for _ in range(2):  # batches an epoch

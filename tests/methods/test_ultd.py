@@ -435,7 +435,7 @@ def test_step_ratios_and_restart() -> None:
     assert torch.equal(restarted.prediction.tables["users"], fresh.prediction.tables["users"])
 
 
-def test_a_batch_of_a_goes_round_all_of_it() -> None:
+def test_a_step_takes_of_a_at_most_four_batches() -> None:
     method = built("ultd_jl", data(n_unbiased=10), batch_size=1)
     (phase,) = method.phases()
     asked: list[int | None] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +15,10 @@ from bench import compose
 from bench.cell import Cell, forecast
 from bench.cell.forecast import Costs, Epochs
 from bench.engine.method import Method
-from bench.engine.phase import Phase
+from bench.engine.phase import Every, Phase
 from bench.engine.sampling import Draw
 from bench.records.points import Points, Training
+from methods.environments import Environments
 
 TINY = (
     *("dataset=synthetic", "dataset.n_users=60", "dataset.n_items=40", "dataset.ratings_per_user=8"),
@@ -103,6 +105,20 @@ def test_what_is_measured_has_the_copies_that_are_trained(
     monkeypatch.setattr(forecast, "_timed_steps", noting)
     forecast.training_costs(cell_of(f"method={method}", "sweep=none", "seeds=2"))
     assert set(members) == {2 * copies, copies}
+
+
+def test_work_between_epochs_is_in_the_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = cell_of("method=invpref", "sweep=none", "seeds=1", "method.interval=4")
+    times = itertools.count(0, 8.0)  # eight seconds pass between two looks at the clock
+    monkeypatch.setattr(forecast.time, "process_time", lambda: next(times))
+    idle = Every(4, lambda: None)
+    phase = Phase(name="x", step=lambda draw: None, score=lambda pairs: pairs.users, every=(idle,))
+    assert forecast._timed_between(phase) == 2
+    monkeypatch.undo()
+    rounds: list[Environments] = []
+    monkeypatch.setattr(Environments, "reassign", lambda self, losses: rounds.append(self))
+    forecast.training_costs(cell)
+    assert rounds
 
 
 @pytest.mark.slow

@@ -18,9 +18,9 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {},
         {"rate": "network"},
         {"user_mean": "batch", "users_without": "skip"},
-        {"f_steps": 3, "g_steps": 2},
+        {"f_steps": 3, "g_steps": 2, "batch_size": 8},  # a stretch of A in each step
     ],
-    "invpref": [{"interval": 1}],
+    "invpref": [{"interval": 2}],
     "ultd_tp": [{}, {"missing_weight": 0.01}, {"batch_size": 8}],
     "autodebias": [{}, {"freeze_steps": 5}],
     "dr_jl": [{}, {"loss": "mse"}, {"propensity": "logistic"}],

@@ -21,7 +21,6 @@ from bench.speed.rows import ROWS as KINDS  # one of each kind of training step
 from tests.bench.engine.first_steps import CASES, built, phases
 from tests.every_row import LATER
 
-STEPS = 16  # more than two epochs
 BESIDE = ("invpref", "stable_dr")  # work between epochs, a state of its own
 
 
@@ -106,7 +105,7 @@ def trained(method: Any, replayed: bool) -> list[dict[str, Tensor]]:
         epoch = len(method.data.users) // method.config.batch_size
         held: Held | None = None
         tapes: dict[Callable[[Draw], None], Tape | None] = {}
-        for number, draw in enumerate(islice(draws, STEPS)):
+        for number, draw in enumerate(islice(draws, 2 * epoch + 2)):
             step = phase.step_at(number)
             if not replayed:
                 step(draw)
@@ -131,7 +130,8 @@ def trained(method: Any, replayed: bool) -> list[dict[str, Tensor]]:
             if (number + 1) % epoch == 0:
                 with torch.no_grad():
                     for each in phase.every:
-                        each.run()
+                        if (number + 1) // epoch % each.epochs == 0:
+                            each.run()
         assert not replayed or all(tapes.values())
         after.append(
             {

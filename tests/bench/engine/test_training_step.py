@@ -51,6 +51,34 @@ def test_members_left_in_the_stack_go_on_as_before() -> None:
     assert torch.equal(full.tables["table"][[0, 2]], dropped.tables["table"])
 
 
+@pytest.mark.parametrize("name", kernels.NAMES)
+def test_a_mean_loss_is_of_the_steps_since_it_was_last_asked(name: str) -> None:
+    with kernels.using(kernels.make(name)):
+        part = Part({"x": torch.ones(2, 3)}, torch.full((2,), 0.1), torch.zeros(2))
+
+    def steps(*losses: float) -> None:
+        for loss in losses:
+            table = part.whole("x")
+            minimise(part, table.sum(-1), noted=torch.tensor([loss, 2 * loss]))
+
+    assert bool(part.mean_loss().isnan().all())
+    steps(1, 3)
+    assert part.mean_loss().tolist() == [2, 4]
+    assert bool(part.mean_loss().isnan().all())
+    steps(5)
+    assert part.mean_loss().tolist() == [5, 10]
+    steps(6, 8)
+    part = part.take(torch.tensor([1, 0]))
+    steps(11)
+    assert part.mean_loss().tolist() == [13, 12]  # of 12, 16, 11 and of 6, 8, 22
+    for anew in (part.restart, lambda: part.retune(torch.full((2,), 0.1), torch.zeros(2))):
+        steps(7)
+        anew()
+        assert bool(part.mean_loss().isnan().all())
+        steps(1, 2)
+        assert part.mean_loss().tolist() == [1.5, 3]
+
+
 class _OtherEngine:
     """An engine whose call has other names, as that of another torch may have."""
 
