@@ -6,11 +6,11 @@
 The second term keeps what the model says of pairs nobody rated near what it says of rated ones; the third is
 against outputs that are too sure.
 
-Source: Wang et al., "Information Theoretic Counterfactual Learning from
-Missing-Not-At-Random Feedback", NeurIPS 2020.
+Source: Wang et al., "Information Theoretic Counterfactual Learning from Missing-Not-At-Random Feedback",
+NeurIPS 2020; public code: haoxuanli-pku/ICDE24-MNAR, `CVIB.py`.
 
 Differences from the paper:
-1. As in the authors' code, the counterfactual pairs are drawn from all of D, observed ones included, and the
+1. As in public code, the counterfactual pairs are drawn from all of D, observed ones included, and the
    third term is that of positive labels alone, not the whole entropy.
 2. Their MF has no biases; here it has (`biases: none` is theirs).
 3. `everywhere_ratio` pairs of D for each of O; theirs is 1.

@@ -5,7 +5,7 @@
 The prediction's loss, p and the division of v by its mean over O are those of `mrdr.py`.
 
 Source: Dai et al., "A Generalized Doubly Robust Learning Framework for Debiasing Post-Click Conversion Rate
-Prediction", KDD 2022.
+Prediction", KDD 2022; public code: haoxuanli-pku/ICDE24-MNAR, `DR-BIAS.py`.
 
 Differences from the paper:
 1. Those of `mrdr.py`.

@@ -6,7 +6,7 @@
 of `mrdr.py`.
 
 Source: Dai et al., "A Generalized Doubly Robust Learning Framework for Debiasing Post-Click Conversion Rate
-Prediction", KDD 2022.
+Prediction", KDD 2022; public code: haoxuanli-pku/ICDE24-MNAR, `DR-MSE.py`.
 
 Differences from the paper:
 1. Those of `mrdr.py`. The sum is divided as a whole, so that λ is the paper's.

@@ -6,7 +6,7 @@ Terms and towers are those of `entire_space.py`, the imbalance that of `ips_v2.p
 eight of MF's with d = 8 and batches of 128 (`make cost`): three towers are read on O and D, for five terms.
 
 Source: Li, Xiao, Zheng, Wu and Cui, "Propensity Matters: Towards Measuring and Enhancing Balancing for
-Recommendation", ICML 2023.
+Recommendation", ICML 2023; the authors' code: haoxuanli-pku/ICML23-Propensity, `DR_V2.py`.
 
 Differences from the paper:
 1. Those of `ips_v2.py`, but cross-entropy alone.

@@ -5,7 +5,7 @@
 Terms and towers are those of `entire_space.py`.
 
 Source: Wang et al., "ESCM²: Entire Space Counterfactual Multi-Task Model for Post-Click Conversion Rate
-Estimation", SIGIR 2022, the IPS variant.
+Estimation", SIGIR 2022, the IPS variant; public code: haoxuanli-pku/ICDE24-MNAR, `ESCM2-IPS.py`.
 
 Differences from the paper:
 1. Those of `multi_ips.py`.

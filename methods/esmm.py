@@ -5,8 +5,8 @@
 Terms and towers are those of `entire_space.py`. Conversion has no loss of its own: nothing is weighed by a
 propensity.
 
-Source: Ma et al., "Entire Space Multi-Task Model: An Effective Approach for Estimating Post-Click Conversion
-Rate", SIGIR 2018.
+Source: Ma et al., "Entire Space Multi-Task Model: An Effective Approach for Estimating Post-Click
+Conversion Rate", SIGIR 2018; public code: haoxuanli-pku/ICDE24-MNAR, `ESMM.py`.
 
 Differences from the paper:
 1. Ids only, so the towers are heads on an element-wise product instead of MLPs. `shared: false` gives two

@@ -27,7 +27,8 @@ Differences from the paper:
    public code has that of p and q: it drives n_k to 0 in the many steps here during which environments are
    random, and there it stays. The diagnostics are the largest environment's share when training ended, and
    the root mean square of n_k at the chosen epoch, which is 0 where the row is MF.
-5. Public code re-assigns every 5 to 30 epochs of a few large batches; an epoch here has more steps.
+5. Public code re-assigns every 5 to 30 epochs of a few large batches; an epoch here has more steps. The
+   validation AUC may be best before the first time, and then environments stay the random ones.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Terms and towers are those of `entire_space.py`; the imbalance is mean_D [o/ô �
 0 on average where ô is the propensity, whatever r̂ is.
 
 Source: Li, Xiao, Zheng, Wu and Cui, "Propensity Matters: Towards Measuring and Enhancing Balancing for
-Recommendation", ICML 2023.
+Recommendation", ICML 2023; the authors' code: haoxuanli-pku/ICML23-Propensity, `IPS_V2.py`.
 
 Differences from the paper:
 1. Those of `multi_ips.py`; so ô learns from the tasks and from the imbalance, never from conversion's errors.

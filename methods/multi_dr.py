@@ -5,7 +5,7 @@
 Terms and towers are those of `entire_space.py`. With the joint task it is ESCM²-DR.
 
 Source: Zhang et al., "Large-Scale Causal Approaches to Debiasing Post-Click Conversion Rate Estimation with
-Multi-Task Learning", WWW 2020.
+Multi-Task Learning", WWW 2020; public code: haoxuanli-pku/ICDE24-MNAR, `Multi-DR.py`.
 
 Differences from the paper:
 1. Those of `multi_ips.py`.

@@ -5,7 +5,7 @@
 Terms and towers are those of `entire_space.py`.
 
 Source: Zhang et al., "Large-Scale Causal Approaches to Debiasing Post-Click Conversion Rate Estimation with
-Multi-Task Learning", WWW 2020.
+Multi-Task Learning", WWW 2020; public code: haoxuanli-pku/ICDE24-MNAR, `Multi-IPS.py`.
 
 Differences from the paper:
 1. Ids only, so the towers are heads on an element-wise product instead of MLPs. `shared: false` gives MFs of

@@ -31,7 +31,6 @@ from methods.base import total
 from methods.dr_jl import DRJL
 from methods.rd_ips import RDIPS
 from methods.robust import RobustConfig, RobustMethod
-from methods.weights import observed_sample, weight_diagnostics
 
 
 @register
@@ -71,8 +70,3 @@ class RDDR(RobustMethod, DRJL):
     def missed_error(self, observed: Batch, logits: Tensor, g: Tensor) -> Tensor:
         """e − ê, (G, B), of f's and g's outputs (G, B)."""
         return self.pointwise(logits, observed.labels) - self.imputed_error(logits, g)
-
-    def diagnostics(self) -> dict[str, Tensor]:
-        """See `weight_diagnostics`."""
-        sample = observed_sample(self.data, self.n_members)
-        return weight_diagnostics(self.worst_weights(sample, self.weights(sample)), self.data.density)

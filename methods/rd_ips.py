@@ -23,14 +23,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
 from bench.engine.part import minimise
 from bench.engine.sampling import Draw
 from methods import register
 from methods.ips import IPS
 from methods.robust import RobustConfig, RobustMethod
-from methods.weights import observed_sample, weight_diagnostics
 
 
 @register
@@ -58,8 +55,3 @@ class RDIPS(RobustMethod, IPS):
         fixed = error.detach()
         weights = self.attack(observed, self.weights(observed), lambda w: (w * fixed).mean(-1))
         minimise(self.prediction, (weights * error).mean(-1))
-
-    def diagnostics(self) -> dict[str, Tensor]:
-        """See `weight_diagnostics`."""
-        sample = observed_sample(self.data, self.n_members)
-        return weight_diagnostics(self.worst_weights(sample, self.weights(sample)), self.data.density)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from torch import Tensor
 from bench.engine.part import Part, minimise
 from bench.engine.sampling import Batch
 from methods.base import Method, MethodConfig, at_least
+from methods.weights import observed_sample, weight_diagnostics
 
 
 class Adversary(Part):
@@ -55,6 +57,8 @@ class RobustConfig(MethodConfig):
 class RobustMethod(Method):
     """A method whose nominal weights `self.weights` an adversary moves."""
 
+    weights: Any  # of pairs, (G, B)
+
     def build_adversary(self) -> None:
         """The adversary, which is where the nominal weights are."""
         rate = self.config.adversary_rate
@@ -80,3 +84,8 @@ class RobustMethod(Method):
         self.adversary.ascend(value, self.config.gamma.log())
         with torch.no_grad():
             return self.worst_weights(observed, nominal)
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """See `weight_diagnostics`."""
+        sample = observed_sample(self.data, self.n_members)
+        return weight_diagnostics(self.worst_weights(sample, self.weights(sample)), self.data.density)

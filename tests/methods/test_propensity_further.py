@@ -66,7 +66,7 @@ def stable_dr() -> Any:
 
 
 def test_stable_drs_weights_have_no_unit() -> None:
-    """A common factor of all propensities changes nothing in the prediction's loss."""
+    """A common factor of all propensities changes none; the prediction's loss has nothing else of p."""
     method = stable_dr()
     observed = all_observed(method)
     inverse = method.inverse(method.propensity.fixed(observed))
@@ -280,6 +280,10 @@ def test_dt_without_embeddings_of_its_own_is_its_neighbour_with_that_propensity(
         slopes = gradients(other.prediction, found)
         for name, slope in gradients(method.prediction, mine).items():
             assert_close(slope, slopes[name], **EXACT)
+        gap = other.imputation_gap(logits.detach(), other.imputation(observed), observed.labels)
+        slopes = gradients(other.imputation, (weights * gap.square()).mean(-1))
+        for name, slope in gradients(method.imputation, terms["imputation"]).items():
+            assert bool(slope.any()) and bool((slope - slopes[name]).abs().max() < 1e-11), name
         return
     other.step(Whole(other))
     method.step(Whole(method))
