@@ -206,12 +206,12 @@ def _measure(cell: Cell, trainer: Trainer, stack: Sequence[Member]) -> tuple[flo
         epoch = sampler.epoch(method.data, phase.stream, 0)
         draws = time.process_time() - begun
         step = _timed_steps(method, phase, [epoch.draw(method.data, place) for place in range(steps)])
+        step += (draws + _timed_between(phase)) / steps
         if phase.steps is not None:
-            once += phase.steps * (step + draws / steps)
+            once += phase.steps * step
             continue
         evaluation = _timed_evaluation(method, phase, pairs, labels)
-        between = _timed_between(phase)
-        per_step += step + (draws + between + cell.dataset.evaluations_per_epoch * evaluation) / steps
+        per_step += step + cell.dataset.evaluations_per_epoch * evaluation / steps
     return once, per_step
 
 

@@ -22,9 +22,9 @@ cell: comparisons with a significant difference for the better / for the worse, 
 by metrics, first protocol); the table's test, Holm's correction over the further methods of a column. The
 best row is the best of all rows of the paper, its own method among them, chosen as the best baseline is.
 
-A row's own parameters are searched over lists that hold its published settings. Sizes, batches, learning
-rates and the prediction model's weight decay are searched over the data set's lists, which are the same for
-every row, whatever was published with it (some of it with embeddings of 4 or of 256 on all data sets).
+A row's own parameters are searched over lists that hold its published settings, or values on both sides of
+them. Sizes, batches, learning rates and the prediction model's weight decay are searched over the data set's
+lists, which are the same for every row, whatever was published with it (embeddings of 4 to 256).
 """
 
 

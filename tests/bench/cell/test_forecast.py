@@ -18,7 +18,6 @@ from bench.engine.method import Method
 from bench.engine.phase import Every, Phase
 from bench.engine.sampling import Draw
 from bench.records.points import Points, Training
-from methods.environments import Environments
 
 TINY = (
     *("dataset=synthetic", "dataset.n_users=60", "dataset.n_items=40", "dataset.ratings_per_user=8"),
@@ -107,18 +106,20 @@ def test_what_is_measured_has_the_copies_that_are_trained(
     assert set(members) == {2 * copies, copies}
 
 
-def test_work_between_epochs_is_in_the_cost(monkeypatch: pytest.MonkeyPatch) -> None:
-    cell = cell_of("method=invpref", "sweep=none", "seeds=1", "method.interval=4")
+@pytest.mark.parametrize("method", ["mf", "ultd_tp"])  # the latter has a phase of a fixed number of steps
+def test_work_between_epochs_is_in_the_cost(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     times = itertools.count(0, 8.0)  # eight seconds pass between two looks at the clock
     monkeypatch.setattr(forecast.time, "process_time", lambda: next(times))
     idle = Every(4, lambda: None)
     phase = Phase(name="x", step=lambda draw: None, score=lambda pairs: pairs.users, every=(idle,))
     assert forecast._timed_between(phase) == 2
     monkeypatch.undo()
-    rounds: list[Environments] = []
-    monkeypatch.setattr(Environments, "reassign", lambda self, losses: rounds.append(self))
-    forecast.training_costs(cell)
-    assert rounds
+    cell = cell_of(f"method={method}", "sweep=none", "seeds=1")
+    monkeypatch.setattr(forecast, "_timed_between", lambda phase: 3600.0)
+    found, config = forecast.training_costs(cell), cell.points[0]
+    hours = found.of((config.batch_size, config.embedding_size), [1.0]) / 3600  # of an epoch in each phase
+    expected = {"mf": 1.0, "ultd_tp": 2 + 300 / found.steps(config.batch_size)}[method]
+    assert hours == pytest.approx(expected, rel=0.01)
 
 
 @pytest.mark.slow
