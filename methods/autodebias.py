@@ -86,13 +86,13 @@ class AutoDebias(Method):
 
     def step(self, draw: Draw) -> None:
         """A step of all outer parts and of the prediction model."""
-        self.step_of_outer(draw, (self.imputed_label, self.observed_weight, self.everywhere_weight))
+        self.step_with(draw, (self.imputed_label, self.observed_weight, self.everywhere_weight))
 
     def step_labels(self, draw: Draw) -> None:
         """A step of the imputed labels and of the prediction model."""
-        self.step_of_outer(draw, (self.imputed_label,))
+        self.step_with(draw, (self.imputed_label,))
 
-    def step_of_outer(self, draw: Draw, outer: tuple[Part, ...]) -> None:
+    def step_with(self, draw: Draw, outer: tuple[Part, ...]) -> None:
         """A step of outer parts through a virtual one of the prediction model, then its true step."""
         observed, everywhere, unbiased = draw.observed(), draw.everywhere(), draw.unbiased()
         logits, logits_everywhere = self.prediction(observed), self.prediction(everywhere)

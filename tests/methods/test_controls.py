@@ -33,14 +33,14 @@ def trained(cell: Cell) -> list[Trained]:
 
 
 def test_true_propensities_lower_the_ideal_loss() -> None:
-    """12 paired seeds, the same settings for both; the exact signed-rank test."""
-    settings = ("seeds=12", "method.learning_rate=0.05", "method.weight_decay=3e-4")
+    """20 paired seeds, the same settings for both; the exact signed-rank test."""
+    settings = ("seeds=20", "method.learning_rate=0.05", "method.weight_decay=3e-4")
     losses = {
         key: np.array([each.test["ideal_loss"] for each in trained(prepared(f"method={key}", *settings))])
         for key in ("mf", "ips_oracle")
     }
     p, _ = wilcoxon(losses["ips_oracle"], losses["mf"])
-    assert p < 0.01
+    assert p < 0.001
     assert np.median(losses["mf"] - losses["ips_oracle"]) > 0.01
 
 
